@@ -1,0 +1,104 @@
+import { UlyssesError, isErrorCode } from '@ulysses/errors';
+import type { Party, PlaneEvent, SegmentPlace, StepKey, StepRegistration, TensorName, TensorPlane } from '@ulysses/native';
+import { Deferred } from './deferred.js';
+
+/**
+ * One step's view of the tensor plane: what has arrived, what is acknowledged, what went wrong.
+ *
+ * C1: after `fail` or `close` every wait, past and future, rejects; the first cause wins.
+ * C2: `close` ends the registration, so payload for the step is refused from then on.
+ */
+export class StepChannel {
+  readonly key: StepKey;
+  readonly #plane: TensorPlane;
+  readonly #onClose: () => void;
+  readonly #granules = new Map<number, Deferred>();
+  readonly #received = new Deferred();
+  readonly #sent = new Deferred();
+  readonly #failed = new Deferred<never>();
+  #failure: UlyssesError | null = null;
+  #closed: { bytesSent: number; bytesReceived: number } | null = null;
+
+  constructor(plane: TensorPlane, registration: StepRegistration, onClose: () => void) {
+    this.key = registration.key;
+    this.#plane = plane;
+    this.#onClose = onClose;
+    plane.registerStep(registration);
+  }
+
+  /** Resolves when all segments of a granule are placed. */
+  granule(granule: number): Promise<void> {
+    return this.#deferredGranule(granule).promise;
+  }
+
+  /** Resolves when every expected segment is placed. */
+  get received(): Promise<void> {
+    return this.#received.promise;
+  }
+
+  /** Resolves when everything that this party sends is acknowledged by its final destination. */
+  get sent(): Promise<void> {
+    return this.#sent.promise;
+  }
+
+  /** Never resolves; rejects with the first cause. */
+  get failed(): Promise<never> {
+    return this.#failed.promise;
+  }
+
+  send(destination: Party, tensor: TensorName, segment: number, place: SegmentPlace): void {
+    if (this.#failure === null && this.#closed === null) {
+      this.#plane.send(this.key, destination, tensor, segment, [place]);
+    }
+  }
+
+  fail(error: UlyssesError): void {
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    for (const waiting of this.#granules.values()) waiting.reject(error);
+    this.#received.reject(error);
+    this.#sent.reject(error);
+    this.#failed.reject(error);
+  }
+
+  /** Ends the step on this plane, whatever its state, and says what it moved. */
+  close(): { bytesSent: number; bytesReceived: number } {
+    if (this.#closed === null) {
+      this.#closed = this.#plane.closeStep(this.key);
+      this.#onClose();
+      this.fail(new UlyssesError('CANCELLED', 'the step is closed'));
+    }
+    return this.#closed;
+  }
+
+  handle(event: PlaneEvent): void {
+    switch (event.kind) {
+      case 'granule':
+        this.#deferredGranule(event.granule).resolve();
+        break;
+      case 'received':
+        this.#received.resolve();
+        break;
+      case 'sent':
+        this.#sent.resolve();
+        break;
+      case 'failed': {
+        const code = isErrorCode(event.code) ? event.code : 'INVARIANT';
+        this.fail(new UlyssesError(code, event.message, { peer: event.peer }));
+        break;
+      }
+      case 'link-lost':
+        break;
+    }
+  }
+
+  #deferredGranule(granule: number): Deferred {
+    let waiting = this.#granules.get(granule);
+    if (waiting === undefined) {
+      waiting = new Deferred();
+      if (this.#failure !== null) waiting.reject(this.#failure);
+      this.#granules.set(granule, waiting);
+    }
+    return waiting;
+  }
+}

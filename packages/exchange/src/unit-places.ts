@@ -1,0 +1,110 @@
+import { elementBytes } from '@ulysses/tensor';
+import { Region, type Rows } from '@ulysses/native';
+import type { RankTable, StepSpec } from '@ulysses/plan';
+
+/**
+ * Where a rank's units and KV intervals lie in its regions: one region per tensor, units (or intervals) one after
+ * the other in plan order, each [rows, d] contiguous. All offsets are in rows.
+ */
+export interface UnitPlaces {
+  readonly spec: StepSpec;
+  readonly table: RankTable;
+  /** Per unit, its first row in q-like regions; one more entry holds the total. */
+  readonly unitOffsets: readonly number[];
+  /** Per KV interval, its first row in k-like regions; one more entry holds the total. */
+  readonly kvOffsets: readonly number[];
+}
+
+export function unitPlaces(spec: StepSpec, table: RankTable): UnitPlaces {
+  return {
+    spec,
+    table,
+    unitOffsets: runningSums(table.units.map((unit) => unit.qEnd - unit.qBegin)),
+    kvOffsets: runningSums(table.kvIntervals.map((interval) => interval.end - interval.begin)),
+  };
+}
+
+/** What forward reads and writes on a rank; backward reads it again. Bytes per row: d elements, lse one float32. */
+export interface ForwardMemory {
+  readonly q: Region;
+  readonly k: Region;
+  readonly v: Region;
+  readonly out: Region;
+  readonly lse: Region;
+}
+
+/** What backward adds: dout and dq in the step's dtype, dk and dv partial sums in float32. */
+export interface BackwardMemory {
+  readonly dout: Region;
+  readonly dq: Region;
+  readonly dk: Region;
+  readonly dv: Region;
+}
+
+export function forwardBytes(places: UnitPlaces): number {
+  const { qRows, kvRows, rowBytes } = totals(places);
+  return qRows * (2 * rowBytes + 4) + kvRows * 2 * rowBytes;
+}
+
+export function allocateForward(places: UnitPlaces): ForwardMemory {
+  const { qRows, kvRows, rowBytes } = totals(places);
+  return {
+    q: Region.allocate(qRows * rowBytes),
+    k: Region.allocate(kvRows * rowBytes),
+    v: Region.allocate(kvRows * rowBytes),
+    out: Region.allocate(qRows * rowBytes),
+    lse: Region.allocate(qRows * 4),
+  };
+}
+
+export function allocateBackward(places: UnitPlaces): BackwardMemory {
+  const { qRows, kvRows, rowBytes } = totals(places);
+  const partialBytes = kvRows * places.spec.headSize * 4;
+  return {
+    dout: Region.allocate(qRows * rowBytes),
+    dq: Region.allocate(qRows * rowBytes),
+    dk: Region.allocate(partialBytes),
+    dv: Region.allocate(partialBytes),
+  };
+}
+
+export function freeMemory(memory: ForwardMemory | BackwardMemory): void {
+  for (const region of Object.values(memory) as Region[]) region.free();
+}
+
+/** Rows of unit `unit` in a q-like region of the step's dtype. */
+export function unitRows(places: UnitPlaces, region: Region, unit: number): Rows {
+  const { headSize, dtype } = places.spec;
+  const offset = places.unitOffsets[unit] ?? 0;
+  return { region, offsetBytes: offset * headSize * elementBytes(dtype), rowStride: headSize };
+}
+
+/** One float32 per row of unit `unit`. */
+export function unitLse(places: UnitPlaces, region: Region, unit: number): Rows {
+  return { region, offsetBytes: (places.unitOffsets[unit] ?? 0) * 4, rowStride: 1 };
+}
+
+/** Rows of KV interval `interval`; an interval of -1 (no key visible) is an empty view at the front. */
+export function kvRows(places: UnitPlaces, region: Region, interval: number, bytesPerElement: number): Rows {
+  const { headSize } = places.spec;
+  const offset = interval < 0 ? 0 : (places.kvOffsets[interval] ?? 0);
+  return { region, offsetBytes: offset * headSize * bytesPerElement, rowStride: headSize };
+}
+
+function totals(places: UnitPlaces): { qRows: number; kvRows: number; rowBytes: number } {
+  return {
+    qRows: places.unitOffsets.at(-1) ?? 0,
+    kvRows: places.kvOffsets.at(-1) ?? 0,
+    rowBytes: places.spec.headSize * elementBytes(places.spec.dtype),
+  };
+}
+
+function runningSums(rows: readonly number[]): number[] {
+  const sums = [0];
+  let sum = 0;
+  for (const count of rows) {
+    sum += count;
+    sums.push(sum);
+  }
+  return sums;
+}
