@@ -1,6 +1,14 @@
 import { UlyssesError, isErrorCode } from '@ulysses/errors';
-import type { Party, PlaneEvent, SegmentPlace, StepKey, StepRegistration, TensorName, TensorPlane } from '@ulysses/native';
-import { Deferred } from './deferred.js';
+import type {
+  Party,
+  PlaneEvent,
+  SegmentPlace,
+  StepKey,
+  StepRegistration,
+  TensorName,
+  TensorPlane,
+} from '@ulysses/native';
+import { Deferred } from '@ulysses/runtime';
 
 /**
  * One step's view of the tensor plane: what has arrived, what is acknowledged, what went wrong.

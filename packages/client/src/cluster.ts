@@ -1,0 +1,136 @@
+import { randomUUID } from 'node:crypto';
+import { fieldError, UlyssesError } from '@ulysses/errors';
+import { ExchangePlane, ownerLinkName, rankLinkName } from '@ulysses/exchange';
+import { connectCoordinator, type CoordinatorClient, type RankAddress } from '@ulysses/rpc';
+
+export interface ConnectOptions {
+  /** `host:port` of the coordinator. */
+  readonly address: string;
+  /** Name of the training job; many jobs share one cluster. @default 'default' */
+  readonly job?: string;
+  /** Shared by all sequence owners of one trainer, unique among trainers of the job. @default a random one */
+  readonly session?: string;
+  /** This process's index among the sequence owners. @default 0 */
+  readonly ownerIndex?: number;
+  /** How many processes hold a share of the sequence. @default 1 */
+  readonly ownerCount?: number;
+  /** Longest that one call may take, replays included. @default 60_000 */
+  readonly deadlineMs?: number;
+  /** How often a step that failed with a retryable error is replayed. @default Infinity, up to the deadline */
+  readonly maxReplays?: number;
+  /** Hears of every replay, for logs. */
+  readonly onReplay?: (error: UlyssesError, attempt: number) => void;
+  /** Sends slices in an order shuffled by this seed; results do not depend on it. For tests. */
+  readonly sliceOrderSeed?: number;
+}
+
+export interface ResolvedConnectOptions extends Required<Omit<ConnectOptions, 'sliceOrderSeed'>> {
+  readonly sliceOrderSeed: number | null;
+}
+
+/**
+ * A connection to a cluster, held by one sequence owner: the control connection to the coordinator and the tensor links to
+ * ranks. It is the `cpGroup` of the attention modules that use it.
+ */
+export class Cluster {
+  readonly options: ResolvedConnectOptions;
+  readonly coordinator: CoordinatorClient;
+  readonly plane: ExchangePlane;
+  readonly #links = new Map<string, Promise<void>>();
+  readonly #lostListeners = new Set<(link: string, reason: string) => void>();
+  #nextCall = 0;
+  #closed = false;
+
+  private constructor(
+    options: ResolvedConnectOptions,
+    coordinator: CoordinatorClient,
+    openPlane: (onLost: (link: string, reason: string) => void) => ExchangePlane,
+  ) {
+    this.options = options;
+    this.coordinator = coordinator;
+    this.plane = openPlane((link, reason) => {
+      this.#linkLost(link, reason);
+    });
+  }
+
+  static async open(options: ResolvedConnectOptions): Promise<Cluster> {
+    const lost: { listener: ((link: string, reason: string) => void) | null } = { listener: null };
+    const plane = await ExchangePlane.open({
+      listen: null,
+      onLinkLost: (link, reason) => lost.listener?.(link, reason),
+    });
+    return new Cluster(options, connectCoordinator(options.address), (listener) => {
+      lost.listener = listener;
+      return plane;
+    });
+  }
+
+  /** Numbers calls; all owners of a session make the same calls in the same order. */
+  nextCall(): number {
+    if (this.#closed) throw new UlyssesError('CANCELLED', 'the connection to the cluster is closed');
+    return this.#nextCall++;
+  }
+
+  /** Opens the tensor link to a rank, once; returns its name. */
+  async link({ rank, member, tensorAddress }: RankAddress, deadlineMs: number): Promise<string> {
+    const { ownerIndex, job, session } = this.options;
+    const name = rankLinkName(rank, member);
+    let connecting = this.#links.get(name);
+    if (connecting === undefined) {
+      connecting = this.plane.connectOwner(name, tensorAddress, ownerLinkName(ownerIndex, job, session), {
+        deadlineMs,
+      });
+      connecting.catch(() => this.#links.delete(name));
+      this.#links.set(name, connecting);
+    }
+    await connecting;
+    return name;
+  }
+
+  /** Calls back when a tensor link breaks; returns how to stop. */
+  onLinkLost(listener: (link: string, reason: string) => void): () => void {
+    this.#lostListeners.add(listener);
+    return () => this.#lostListeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.plane.close();
+    this.coordinator.close();
+  }
+
+  #linkLost(link: string, reason: string): void {
+    this.#links.delete(link);
+    for (const listener of [...this.#lostListeners]) listener(link, reason);
+  }
+}
+
+/**
+ * Connects to a cluster. The coordinator is called at the first step, so this succeeds even while the cluster starts.
+ *
+ * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name.
+ */
+export async function connect(options: ConnectOptions): Promise<Cluster> {
+  const { ownerIndex = 0, ownerCount = 1 } = options;
+  if (!Number.isSafeInteger(ownerCount) || ownerCount < 1) {
+    throw fieldError('SHAPE_MISMATCH', 'ownerCount', ownerCount, 'an integer of at least 1');
+  }
+  if (!Number.isSafeInteger(ownerIndex) || ownerIndex < 0 || ownerIndex >= ownerCount) {
+    throw fieldError('SHAPE_MISMATCH', 'ownerIndex', ownerIndex, `an integer from 0 to ${ownerCount - 1}`);
+  }
+  if (ownerCount > 1 && options.session === undefined) {
+    throw fieldError('SHAPE_MISMATCH', 'session', undefined, 'a name that all owners of this trainer share');
+  }
+  return await Cluster.open({
+    address: options.address,
+    job: options.job ?? 'default',
+    session: options.session ?? randomUUID(),
+    ownerIndex,
+    ownerCount,
+    deadlineMs: options.deadlineMs ?? 60_000,
+    maxReplays: options.maxReplays ?? Infinity,
+    onReplay: options.onReplay ?? (() => undefined),
+    sliceOrderSeed: options.sliceOrderSeed ?? null,
+  });
+}

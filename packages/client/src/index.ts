@@ -1,0 +1,15 @@
+export { connect, type Cluster, type ConnectOptions } from './cluster.js';
+export {
+  UlyssesContextAttention,
+  type AttentionOptions,
+  type CallOptions,
+  type CoreAttention,
+} from './ulysses-context-attention.js';
+export type { AttentionGradients, AttentionResult, BackwardOptions } from './attention-result.js';
+export type { StepReport } from './step-report.js';
+export type { TensorView } from './tensor-view.js';
+export {
+  DefaultGatherSizeCalculator,
+  DynamicGatherSizeCalculator,
+  type GatherSizeCalculator,
+} from '@ulysses/plan';

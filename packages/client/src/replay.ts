@@ -1,0 +1,49 @@
+import { UlyssesError, toUlyssesError } from '@ulysses/errors';
+import { delay } from '@ulysses/runtime';
+import type { Cluster } from './cluster.js';
+
+export interface ReplayOptions {
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal | null;
+}
+
+/** What one attempt is given: the attempt number to ask for, what is left of the deadline, and a signal. */
+export interface AttemptContext {
+  readonly attempt: number;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+const FIRST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 500;
+
+/**
+ * Runs `attempt` until it succeeds, fails with an error that repeating cannot help, or the deadline passes.
+ * Inputs must still be what they were: a replayed step computes the same bits.
+ */
+export async function withReplay<T>(
+  cluster: Cluster,
+  { deadlineMs, signal }: ReplayOptions,
+  firstAttempt: number,
+  attempt: (context: AttemptContext) => Promise<T>,
+): Promise<T> {
+  const startedAt = performance.now();
+  const never = new AbortController().signal;
+  for (let replays = 0; ; replays++) {
+    const leftMs = deadlineMs - (performance.now() - startedAt);
+    try {
+      if (leftMs <= 0) throw new UlyssesError('DEADLINE', `the call took longer than ${deadlineMs} ms`);
+      signal?.throwIfAborted();
+      return await attempt({ attempt: firstAttempt + replays, deadlineMs: leftMs, signal: signal ?? never });
+    } catch (thrown) {
+      if (signal?.aborted === true)
+        throw new UlyssesError('CANCELLED', 'the call was cancelled', {}, signal.reason);
+      const error = toUlyssesError(thrown);
+      if (!error.retryable || replays >= cluster.options.maxReplays) throw error;
+      cluster.options.onReplay(error, firstAttempt + replays + 1);
+      const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** replays, LONGEST_PAUSE_MS) * (0.5 + Math.random());
+      if (performance.now() - startedAt + pauseMs > deadlineMs) throw error;
+      await delay(pauseMs, signal ?? never).catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import { rankTable } from '@ulysses/plan';
+import type { StepOutcome } from './run-step.js';
+
+/** What a step did, for progress lines and logs. */
+export interface StepReport {
+  /** Rows of the whole sequence that were exchanged. */
+  readonly gatherSize: number;
+  readonly cpSize: number;
+  readonly epoch: number;
+  readonly attempt: number;
+  /** Query rows times heads that each rank computed. */
+  readonly rowsPerRank: readonly number[];
+  /** The same in heads of the whole sequence and batch; 3.5 is three heads and half of another. */
+  readonly headsPerRank: readonly number[];
+  /** Payload bytes that this owner sent and got back. */
+  readonly bytesExchanged: number;
+  /** Rows that the batch carries as padding, over all samples; and those of them that were not exchanged. */
+  readonly paddingRows: number;
+  readonly paddingRowsNotExchanged: number;
+}
+
+export function stepReport({ planned, bytesSent, bytesReceived }: StepOutcome): StepReport {
+  const { plan } = planned;
+  const gatherSize = plan.spec.qSplits.reduce((sum, rows) => sum + rows, 0);
+  const rowsPerRank = Array.from({ length: plan.cpSize }, (_, rank) =>
+    rankTable(plan, rank).units.reduce((sum, unit) => sum + unit.qEnd - unit.qBegin, 0),
+  );
+  return {
+    gatherSize,
+    cpSize: plan.cpSize,
+    epoch: planned.epoch,
+    attempt: planned.attempt,
+    rowsPerRank,
+    headsPerRank: rowsPerRank.map((rows) => rows / (gatherSize * plan.spec.batch)),
+    bytesExchanged: bytesSent + bytesReceived,
+    paddingRows: planned.paddingRows,
+    paddingRowsNotExchanged: planned.paddingRowsNotExchanged,
+  };
+}

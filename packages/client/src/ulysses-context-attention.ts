@@ -1,0 +1,115 @@
+import { fieldError } from '@ulysses/errors';
+import type { StepKey } from '@ulysses/native';
+import type { Region } from '@ulysses/native';
+import {
+  DynamicGatherSizeCalculator,
+  type GatherSizeCalculator,
+  type Mask,
+  type Strategy,
+} from '@ulysses/plan';
+import type { StepView } from '@ulysses/rpc';
+import { AttentionResult } from './attention-result.js';
+import { forwardPass } from './passes.js';
+import type { Cluster } from './cluster.js';
+import { buildStepView } from './step-view.js';
+import { checkTensorView, copyToRegion, requireSameShape, type TensorView } from './tensor-view.js';
+
+export interface AttentionOptions {
+  /** How long the gathered sequence is. @default a DynamicGatherSizeCalculator */
+  readonly gatherSizeCalculator?: GatherSizeCalculator;
+  /** Row i sees no key after it (bottom-right aligned when s_q != s_kv). @default false */
+  readonly causal?: boolean;
+  /** Other visibility rules; `causal` sets `right` to 0. @default everything is visible */
+  readonly mask?: Partial<Mask>;
+  /** Softmax scale. @default 1 / sqrt(d) */
+  readonly scale?: number;
+  /** How work is cut. @default whole heads when they divide, balanced otherwise */
+  readonly strategy?: Strategy;
+  /** What ranks keep for backward. @default 'store' */
+  readonly keep?: 'store' | 'none';
+}
+
+/** What one call may add. */
+export interface CallOptions {
+  /** Length of each sample of the batch, as the attention mask has it. */
+  readonly attentionMaskLengths?: readonly number[];
+  /** Last dimension of the attention-mask tensor. */
+  readonly attentionMaskExtent?: number;
+  /** Reach the calculator's `calculate` untouched. */
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly signal?: AbortSignal;
+  readonly deadlineMs?: number;
+}
+
+/** The trainer's own attention between the two exchanges. */
+export type CoreAttention = (q: TensorView, k: TensorView, v: TensorView) => Promise<TensorView>;
+
+/**
+ * Attention over a sequence that is cut over several owners, computed by a cluster.
+ *
+ * `coreAttention` null means that the ranks' devices compute. q is [s_local, b, h, d], k and v are [s_local, b, h_kv, d]
+ * (or [b, s, h, d], [t, h, d]); any lengths, any number of heads with h % h_kv == 0, d in 1..256.
+ */
+export class UlyssesContextAttention {
+  readonly #cluster: Cluster;
+  readonly #options: AttentionOptions & { readonly gatherSizeCalculator: GatherSizeCalculator };
+
+  /** @throws UNSUPPORTED for a core attention of the caller's own. */
+  constructor(coreAttention: CoreAttention | null, cpGroup: Cluster, options: AttentionOptions = {}) {
+    if (coreAttention !== null) {
+      throw fieldError('UNSUPPORTED', 'coreAttention', 'a function', "null, which means the ranks' devices");
+    }
+    this.#cluster = cpGroup;
+    this.#options = {
+      ...options,
+      gatherSizeCalculator: options.gatherSizeCalculator ?? new DynamicGatherSizeCalculator(),
+    };
+  }
+
+  /**
+   * One forward. Resolves when every owner has its rows; the result holds `backward`.
+   *
+   * @throws SHAPE_MISMATCH, UNSUPPORTED, STEP_MISMATCH for calls that cannot work; PEER_LOST and the like when replays are used
+   * up; DEADLINE; CANCELLED.
+   */
+  async forward(
+    q: TensorView,
+    k: TensorView,
+    v: TensorView,
+    call: CallOptions = {},
+  ): Promise<AttentionResult> {
+    checkTensorView(q, 'q');
+    checkTensorView(k, 'k');
+    checkTensorView(v, 'v');
+    requireSameShape(v, k, 'v', 'k');
+    requireCompatible(q, k);
+    const view: StepView = await buildStepView(this.#options, q, k, call);
+    const { job, session } = this.#cluster.options;
+    const step: StepKey = { job, session, call: this.#cluster.nextCall(), pass: 'forward', attempt: 0 };
+    const inputs = { q: copyToRegion(q), k: copyToRegion(k), v: copyToRegion(v) };
+    try {
+      const outcome = await forwardPass(this.#cluster, step, view, inputs, q, {
+        signal: call.signal ?? null,
+        deadlineMs: call.deadlineMs ?? this.#cluster.options.deadlineMs,
+      });
+      return new AttentionResult(this.#cluster, { view, inputs, qShape: q, kvShape: k, outcome });
+    } catch (error) {
+      freeAll(inputs);
+      throw error;
+    }
+  }
+}
+
+function requireCompatible(q: TensorView, k: TensorView): void {
+  if (k.dtype !== q.dtype) throw fieldError('SHAPE_MISMATCH', 'k.dtype', k.dtype, `${q.dtype}, like q`);
+  for (const name of ['layout', 'batch', 'headSize'] as const) {
+    if (k.extents[name] !== q.extents[name]) {
+      const expected = `${q.extents[name]}, like q`;
+      throw fieldError('SHAPE_MISMATCH', `k.extents.${name}`, k.extents[name], expected);
+    }
+  }
+}
+
+function freeAll(regions: Record<string, Region>): void {
+  for (const region of Object.values(regions)) region.free();
+}

@@ -1,0 +1,40 @@
+export { ExchangePlane, stepIdentity, stepName, type ExchangePlaneOptions } from './exchange-plane.js';
+export { StepChannel } from './step-channel.js';
+export { ownerLinkName, ownerParty, rankLinkName, rankParty, relayOf } from './party.js';
+export { pairBytes, type PairBytes } from './pair-bytes.js';
+export {
+  backwardReturns,
+  backwardSends,
+  forwardReturns,
+  forwardSends,
+  ownerBytes,
+  ownerExchange,
+  segmentOffsets,
+  type OwnerExchange,
+  type PartialSums,
+  type Send,
+} from './sequence-owner.js';
+export { foldGradients, foldRuns } from './fold-partials.js';
+export {
+  backwardReceives,
+  forwardReceives,
+  relayBytes,
+  sendBackwardInterval,
+  sendBackwardUnit,
+  sendForwardUnit,
+  unitExchange,
+  unitOwnerSendBytes,
+  type UnitExchange,
+} from './unit-owner.js';
+export {
+  allocateBackward,
+  allocateForward,
+  forwardBytes,
+  freeMemory,
+  kvRows,
+  unitLse,
+  unitRows,
+  type BackwardMemory,
+  type ForwardMemory,
+  type UnitPlaces,
+} from './unit-places.js';

@@ -1,0 +1,250 @@
+import { elementBytes, rowStrides, type RowStrides } from '@ulysses/tensor';
+import type { Party, Receive, Region, SegmentPlace, TensorName } from '@ulysses/native';
+import {
+  pairSegments,
+  rankTable,
+  type PairSegments,
+  type Plan,
+  type RankTable,
+  type Segment,
+} from '@ulysses/plan';
+import { rankParty } from './party.js';
+import { pairBytes } from './pair-bytes.js';
+
+/**
+ * The sequence owner's side of the exchange: which rows of its shard go to whom, and where what comes back belongs.
+ * Rows of the shard beyond the gather size belong to no segment: they are not sent, and stay zero in results.
+ */
+export interface OwnerExchange {
+  readonly plan: Plan;
+  readonly owner: number;
+  readonly q: ShardGeometry;
+  readonly kv: ShardGeometry;
+  readonly tables: readonly RankTable[];
+  /** Segments between this owner and every rank, in rank order. */
+  readonly byRank: readonly PairSegments[];
+}
+
+/** A shard in memory: [s_local, b, h, d], [b, s_local, h, d] or [t_local, h, d]. */
+interface ShardGeometry {
+  /** Rows of the shard, exchanged or not. */
+  readonly rows: number;
+  /** Whole-sequence row of the shard's first row. */
+  readonly begin: number;
+  readonly strides: RowStrides;
+}
+
+/** One segment on its way: `number` is its place in the pair's list. */
+export interface Send {
+  readonly destination: Party;
+  readonly tensor: TensorName;
+  readonly number: number;
+  readonly place: SegmentPlace;
+}
+
+export function ownerExchange(
+  plan: Plan,
+  owner: number,
+  shardRows: { readonly q: number; readonly kv: number },
+): OwnerExchange {
+  const { spec } = plan;
+  const geometry = (rows: number, splits: readonly number[], heads: number): ShardGeometry => ({
+    rows,
+    begin: splits.slice(0, owner).reduce((sum, split) => sum + split, 0),
+    strides: rowStrides({ layout: spec.layout, rows, batch: spec.batch, heads, headSize: spec.headSize }),
+  });
+  const tables = Array.from({ length: plan.cpSize }, (_, rank) => rankTable(plan, rank));
+  return {
+    plan,
+    owner,
+    q: geometry(shardRows.q, spec.qSplits, spec.qHeads),
+    kv: geometry(shardRows.kv, spec.kvSplits, spec.kvHeads),
+    tables,
+    byRank: tables.map((table) => pairSegments(plan, table, owner)),
+  };
+}
+
+/** Everything forward sends: each rank's units in plan order, KV before the first unit that reads it, ranks in turn. */
+export function forwardSends(exchange: OwnerExchange, shard: { q: Region; k: Region; v: Region }): Send[] {
+  const lines = exchange.byRank.map(({ q, kv }, rank) => {
+    const line: Send[] = [];
+    const kvOfInterval = numbersByIndex(kv);
+    const sent = new Set<number>();
+    q.forEach((segment, number) => {
+      const interval = exchange.tables[rank]?.kvIntervalOfUnit[segment.index] ?? -1;
+      sendInterval(interval);
+      line.push(send(rank, 'q', number, qPlace(exchange, shard.q, segment)));
+    });
+    // Intervals read only by units whose q rows other owners hold.
+    for (const interval of kvOfInterval.keys()) sendInterval(interval);
+    return line;
+
+    function sendInterval(interval: number): void {
+      if (sent.has(interval)) return;
+      sent.add(interval);
+      for (const number of kvOfInterval.get(interval) ?? []) {
+        const segment = kv[number];
+        if (segment === undefined) continue;
+        line.push(send(rank, 'k', number, kvPlace(exchange, shard.k, segment)));
+        line.push(send(rank, 'v', number, kvPlace(exchange, shard.v, segment)));
+      }
+    }
+  });
+  return inTurn(lines);
+}
+
+/** Everything backward sends: dout rows. */
+export function backwardSends(exchange: OwnerExchange, shard: { dout: Region }): Send[] {
+  return inTurn(
+    exchange.byRank.map(({ q }, rank) =>
+      q.map((segment, number) => send(rank, 'dout', number, qPlace(exchange, shard.dout, segment))),
+    ),
+  );
+}
+
+/** Where forward's results go: out like q, lse as [b, h, s_local] float32. */
+export function forwardReturns(exchange: OwnerExchange, results: { out: Region; lse: Region }): Receive[] {
+  return exchange.byRank.flatMap(({ q }, rank) => [
+    receive(rank, 'out', q, (segment) => qPlace(exchange, results.out, segment)),
+    receive(rank, 'lse', q, (segment) => lsePlace(exchange, results.lse, segment)),
+  ]);
+}
+
+/** Float32 partial sums of one rank, its KV segments one after the other. */
+export interface PartialSums {
+  readonly dk: Region;
+  readonly dv: Region;
+}
+
+/** Where backward's results go: dq like q, dk and dv partial sums apart for every rank. */
+export function backwardReturns(
+  exchange: OwnerExchange,
+  results: { dq: Region; partials: readonly PartialSums[] },
+): Receive[] {
+  return exchange.byRank.flatMap(({ q, kv }, rank) => {
+    const partials = results.partials[rank];
+    if (partials === undefined) return [];
+    const offsets = segmentOffsets(kv);
+    return [
+      receive(rank, 'dq', q, (segment) => qPlace(exchange, results.dq, segment)),
+      receive(rank, 'dk', kv, (segment, number) =>
+        partialPlace(exchange, partials.dk, segment, offsets[number] ?? 0),
+      ),
+      receive(rank, 'dv', kv, (segment, number) =>
+        partialPlace(exchange, partials.dv, segment, offsets[number] ?? 0),
+      ),
+    ];
+  });
+}
+
+/** Bytes that this owner sends and gets back in one pass, over all ranks. */
+export function ownerBytes(
+  exchange: OwnerExchange,
+  pass: 'forward' | 'backward',
+): { sent: number; returned: number } {
+  let sent = 0;
+  let returned = 0;
+  for (const pair of exchange.byRank) {
+    const bytes = pairBytes(exchange.plan, pair, pass);
+    sent += bytes.scattered;
+    returned += bytes.returned;
+  }
+  return { sent, returned };
+}
+
+/** Row of each segment in a region that holds a pair's segments one after the other; the last entry is the total. */
+export function segmentOffsets(segments: readonly Segment[]): number[] {
+  const offsets = [0];
+  let rows = 0;
+  for (const { begin, end } of segments) offsets.push((rows += end - begin));
+  return offsets;
+}
+
+/** Byte offset of a whole-sequence KV row in a shard-shaped region of `bytesPerElement` elements. */
+export function kvOffsetBytes(exchange: OwnerExchange, batch: number, head: number, row: number): number {
+  const { strides, begin } = exchange.kv;
+  const elements = (row - begin) * strides.row + batch * strides.batch + head * strides.head;
+  return elements * elementBytes(exchange.plan.spec.dtype);
+}
+
+function qPlace(exchange: OwnerExchange, region: Region, segment: Segment): SegmentPlace {
+  return shardPlace(exchange, exchange.q, region, segment);
+}
+
+function kvPlace(exchange: OwnerExchange, region: Region, segment: Segment): SegmentPlace {
+  return shardPlace(exchange, exchange.kv, region, segment);
+}
+
+function shardPlace(
+  { plan }: OwnerExchange,
+  { begin, strides }: ShardGeometry,
+  region: Region,
+  segment: Segment,
+): SegmentPlace {
+  const bytes = elementBytes(plan.spec.dtype);
+  const first =
+    (segment.begin - begin) * strides.row + segment.batch * strides.batch + segment.head * strides.head;
+  return {
+    region,
+    offsetBytes: first * bytes,
+    rows: segment.end - segment.begin,
+    rowBytes: plan.spec.headSize * bytes,
+    rowStrideBytes: strides.row * bytes,
+    granule: 0,
+  };
+}
+
+function lsePlace({ plan, q }: OwnerExchange, region: Region, segment: Segment): SegmentPlace {
+  const line = (segment.batch * plan.spec.qHeads + segment.head) * q.rows;
+  const offsetBytes = (line + segment.begin - q.begin) * 4;
+  return {
+    region,
+    offsetBytes,
+    rows: segment.end - segment.begin,
+    rowBytes: 4,
+    rowStrideBytes: 4,
+    granule: 0,
+  };
+}
+
+function partialPlace({ plan }: OwnerExchange, region: Region, segment: Segment, row: number): SegmentPlace {
+  const rowBytes = plan.spec.headSize * 4;
+  const rows = segment.end - segment.begin;
+  return { region, offsetBytes: row * rowBytes, rows, rowBytes, rowStrideBytes: rowBytes, granule: 0 };
+}
+
+function send(rank: number, tensor: TensorName, number: number, place: SegmentPlace): Send {
+  return { destination: rankParty(rank), tensor, number, place };
+}
+
+function receive(
+  rank: number,
+  tensor: TensorName,
+  segments: readonly Segment[],
+  place: (segment: Segment, number: number) => SegmentPlace,
+): Receive {
+  return { source: rankParty(rank), tensor, segments: segments.map(place) };
+}
+
+function numbersByIndex(segments: readonly Segment[]): Map<number, number[]> {
+  const numbers = new Map<number, number[]>();
+  segments.forEach(({ index }, number) => {
+    const list = numbers.get(index);
+    if (list === undefined) numbers.set(index, [number]);
+    else list.push(number);
+  });
+  return numbers;
+}
+
+/** Merges lists by taking one entry of each in turn, so that no rank waits for another's rows to be sent. */
+function inTurn(lines: readonly (readonly Send[])[]): Send[] {
+  const merged: Send[] = [];
+  const longest = lines.reduce((length, line) => Math.max(length, line.length), 0);
+  for (let i = 0; i < longest; i++) {
+    for (const line of lines) {
+      const next = line[i];
+      if (next !== undefined) merged.push(next);
+    }
+  }
+  return merged;
+}

@@ -1,0 +1,86 @@
+import { UlyssesError } from '@ulysses/errors';
+import type { StepView } from '@ulysses/rpc';
+import { describe, expect, it } from 'vitest';
+import { requireAgreement } from './agree.js';
+
+const VIEW: StepView = {
+  dtype: 'f32',
+  layout: 'sbhd',
+  batch: 1,
+  qHeads: 8,
+  kvHeads: 2,
+  headSize: 64,
+  qRows: 10,
+  kvRows: 10,
+  mask: { left: null, right: 0, segments: null, validRanges: null },
+  scale: 0.125,
+  strategy: null,
+  keep: 'store',
+  attentionMaskLengths: null,
+  attentionMaskExtent: null,
+  gatherSizeQ: null,
+  gatherSizeKv: null,
+  gatherSizeCalculator: 'dynamic',
+  calculatorArguments: null,
+};
+
+/** One field that differs: a value of the right type that is not VIEW's. */
+const CHANGES: { readonly [field: string]: Partial<StepView> } = {
+  dtype: { dtype: 'bf16' },
+  layout: { layout: 'bshd' },
+  batch: { batch: 2 },
+  q_heads: { qHeads: 4 },
+  kv_heads: { kvHeads: 4 },
+  head_size: { headSize: 32 },
+  mask: { mask: { left: 3, right: 0, segments: null, validRanges: null } },
+  scale: { scale: 0.5 },
+  strategy: { strategy: 'heads' },
+  keep: { keep: 'none' },
+  attention_mask_lengths: { attentionMaskLengths: [40] },
+  attention_mask_extent: { attentionMaskExtent: 40 },
+  gather_size_calculator: { gatherSizeCalculator: 'default' },
+  gather_size_q: { gatherSizeQ: 40 },
+  gather_size_kv: { gatherSizeKv: 40 },
+  calculator_arguments: { calculatorArguments: '{"gather_size":40}' },
+};
+
+function disagreement(views: readonly StepView[], aligned = false): UlyssesError {
+  try {
+    requireAgreement(new Map(views.map((view, owner) => [owner, view])), aligned);
+  } catch (error) {
+    if (error instanceof UlyssesError) return error;
+  }
+  throw new Error('the views were taken to agree');
+}
+
+describe('agreement of sequence owners', () => {
+  it.each(Object.entries(CHANGES))(
+    'a different %s names the minority owner, the field and both values',
+    (field, change) => {
+      const error = disagreement([VIEW, VIEW, { ...VIEW, ...change }, VIEW]);
+      expect(error.code).toBe('STEP_MISMATCH');
+      expect(error.details).toMatchObject({ field, peer: 'owner 2' });
+      expect(error.message).toContain('owner 2');
+      expect(error.message).toContain(String(error.details['value']));
+      expect(error.message).toContain('as the other owners have it');
+    },
+  );
+
+  it('on a tie the owner that differs from owner 0 is named', () => {
+    const other = { ...VIEW, qHeads: 4 };
+    expect(disagreement([VIEW, VIEW, other, other]).details.peer).toBe('owner 2');
+    expect(disagreement([VIEW, other]).details).toMatchObject({ peer: 'owner 1', value: '4' });
+  });
+
+  it('owner 0 is named when it is the minority', () => {
+    expect(disagreement([{ ...VIEW, headSize: 32 }, VIEW, VIEW]).details.peer).toBe('owner 0');
+  });
+
+  it('shards of different length agree unless the exchange is aligned', () => {
+    const views = [VIEW, { ...VIEW, qRows: 9, kvRows: 9 }, VIEW];
+    expect(() => {
+      requireAgreement(new Map(views.map((view, owner) => [owner, view])), false);
+    }).not.toThrow();
+    expect(disagreement(views, true).details).toMatchObject({ field: 'q_rows', peer: 'owner 1' });
+  });
+});

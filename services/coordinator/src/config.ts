@@ -1,0 +1,72 @@
+import {
+  LOG_LEVELS,
+  choiceOption,
+  durationOption,
+  helpText,
+  integerOption,
+  resolveConfig,
+  stringOption,
+  type Config,
+} from '@ulysses/runtime';
+
+export const OPTIONS = {
+  contextParallelSize: integerOption({
+    flag: 'context-parallel-size',
+    env: 'ULYSSES_CONTEXT_PARALLEL_SIZE',
+    min: 1,
+    max: 4096,
+    help: 'How many ranks make the cluster complete.',
+  }),
+  listen: stringOption({
+    flag: 'listen',
+    env: 'ULYSSES_LISTEN',
+    valueName: 'HOST:PORT',
+    default: '127.0.0.1:0',
+    help: 'Control port; 0 takes a free one.',
+  }),
+  gatherSizeCalculator: stringOption({
+    flag: 'gather-size-calculator',
+    env: 'ULYSSES_GATHER_SIZE_CALCULATOR',
+    valueName: 'default|dynamic|PATH',
+    default: 'dynamic',
+    help: 'Which calculator says how long the gathered sequence is when a client runs none; PATH is a module that exports gatherSizeCalculator.',
+  }),
+  lease: durationOption({
+    flag: 'lease',
+    env: 'ULYSSES_LEASE',
+    default: 3000,
+    minMs: 100,
+    help: 'How long a rank stays a member without renewing.',
+  }),
+  stepDeadline: durationOption({
+    flag: 'step-deadline',
+    env: 'ULYSSES_STEP_DEADLINE',
+    default: 60_000,
+    minMs: 10,
+    help: 'Longest that a step may take when its owners set no deadline.',
+  }),
+  logLevel: choiceOption(LOG_LEVELS, {
+    flag: 'log-level',
+    env: 'ULYSSES_LOG_LEVEL',
+    default: 'info',
+    help: 'Least severe log lines to write; they go to stderr as JSON.',
+  }),
+};
+
+export type CoordinatorConfig = Config<typeof OPTIONS>;
+
+/** Flag, then variable, then default; every problem at once as CONFIG. */
+export function readConfig(argv: readonly string[]): CoordinatorConfig {
+  return resolveConfig(OPTIONS, { argv, env: process.env });
+}
+
+export const HELP = `ulysses coordinator: agrees steps between trainers, computes gather sizes and plans, keeps the embedded rendezvous.
+
+Usage: ulysses coordinator --context-parallel-size N [options]
+
+Prints one JSON line on stdout when it listens: {"ready":true,"controlAddress":…}
+
+${helpText(OPTIONS)}
+
+Example: ulysses coordinator --context-parallel-size 4 --listen 127.0.0.1:7100
+`;

@@ -1,0 +1,195 @@
+import { UlyssesError, toUlyssesError } from '@ulysses/errors';
+import type { Membership, RankAddress, RankClient, StepKey } from '@ulysses/rpc';
+import { Deferred, deadlineSignal, delay, orAborted, type Logger } from '@ulysses/runtime';
+import { FleetStep } from './fleet-step.js';
+import { RankLink } from './rank-link.js';
+
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 1000;
+
+/** An epoch in which every rank is connected to every other. */
+export interface ReadyEpoch {
+  readonly epoch: number;
+  readonly ranks: readonly RankAddress[];
+}
+
+export interface FleetOptions {
+  readonly logger: Logger;
+  /** How long a rank may take to connect to its peers before the epoch is tried again. */
+  readonly enterTimeoutMs: number;
+}
+
+/**
+ * The ranks as the coordinator sees them: one command stream to each, and the epoch that all of them entered.
+ *
+ * F1: steps run only in a ready epoch; it ends when a rank is lost or the membership changes, and with it its steps.
+ * F2: the first cause of a loss is the rank whose own stream ended or whose lease went, not the rank that noticed.
+ */
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #links = new Map<string, RankLink>();
+  readonly #steps = new Set<FleetStep>();
+  #membership: Membership | null = null;
+  #ready: ReadyEpoch | null = null;
+  #whenReady = new Deferred<ReadyEpoch>();
+  #entering: AbortController | null = null;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+  }
+
+  get membership(): Membership | null {
+    return this.#membership;
+  }
+
+  get readyEpoch(): ReadyEpoch | null {
+    return this.#ready;
+  }
+
+  /** The epoch to run a step in; waits for a complete membership. */
+  async ready(signal: AbortSignal): Promise<ReadyEpoch> {
+    signal.throwIfAborted();
+    return this.#ready ?? (await orAborted(this.#whenReady.promise, signal));
+  }
+
+  openStep(key: StepKey, epoch: ReadyEpoch): FleetStep {
+    const step = new FleetStep(key, epoch.ranks, {
+      send: (rank, command) => this.#linkOf(epoch.ranks[rank])?.send(command),
+      onClose: () => this.#steps.delete(step),
+    });
+    this.#steps.add(step);
+    if (this.#ready?.epoch !== epoch.epoch) {
+      step.fail(new UlyssesError('STALE_EPOCH', `epoch ${epoch.epoch} ended before the step was prepared`));
+    }
+    return step;
+  }
+
+  /** The control connection to a member, for its status; null when there is none. */
+  clientOf({ member }: RankAddress): RankClient | null {
+    return this.#links.get(member)?.client ?? null;
+  }
+
+  release(step: StepKey): void {
+    for (const link of this.#links.values()) link.send({ kind: 'release', step });
+  }
+
+  /** Takes over a new membership: connects to new members, forgets lost ones, and has everyone enter a complete epoch. */
+  update(membership: Membership): void {
+    const before = this.#membership;
+    this.#membership = membership;
+    for (const gone of before?.members ?? []) {
+      const stays = membership.members.some(
+        (member) => member.member === gone.member && member.rank === gone.rank,
+      );
+      if (!stays) this.#lost(gone, 'its lease ended');
+    }
+    if (membership.complete) void this.#enter(membership);
+    else this.#entering?.abort();
+  }
+
+  close(): void {
+    this.#entering?.abort();
+    this.#endEpoch(new UlyssesError('CANCELLED', 'the coordinator is stopping'));
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+  }
+
+  /** Connects to every member and has all enter the epoch; repeated until it works or the membership changes. */
+  async #enter(membership: Membership): Promise<void> {
+    if (this.#ready?.epoch === membership.epoch) return;
+    this.#entering?.abort();
+    const entering = new AbortController();
+    this.#entering = entering;
+    if (this.#ready !== null) {
+      this.#endEpoch(new UlyssesError('STALE_EPOCH', `epoch ${membership.epoch} began`));
+    }
+    let pauseMs = FIRST_PAUSE_MS;
+    while (!(await this.#tryEnter(membership, entering.signal))) {
+      await delay(pauseMs, entering.signal).catch(() => undefined);
+      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+    }
+  }
+
+  /** True when there is no more to try: all ranks are ready, or the membership changed. */
+  async #tryEnter({ epoch, members: ranks }: Membership, signal: AbortSignal): Promise<boolean> {
+    const deadline = deadlineSignal(this.#options.enterTimeoutMs, signal);
+    try {
+      const links = ranks.map((rank) => this.#connect(rank));
+      await Promise.all(links.map((link) => link.enter(epoch, ranks, deadline.signal)));
+      if (signal.aborted) return true;
+      this.#ready = { epoch, ranks };
+      this.#whenReady.resolve(this.#ready);
+      this.#options.logger.info({ epoch, ranks: ranks.length }, 'epoch ready');
+      return true;
+    } catch (thrown) {
+      if (signal.aborted) return true;
+      const { code, message } = toUlyssesError(thrown);
+      this.#options.logger.warn({ epoch, code, reason: message }, 'epoch not ready');
+      return false;
+    } finally {
+      deadline.release();
+    }
+  }
+
+  #connect(rank: RankAddress): RankLink {
+    const existing = this.#links.get(rank.member);
+    if (existing !== undefined) return existing;
+    const link = new RankLink(rank, {
+      onVote: (step, refusal) => this.#step(step)?.voteOf(rank.rank, refusal),
+      onFinished: (step) => this.#step(step)?.finishedBy(rank.rank),
+      onFailed: (step, error) => this.#step(step)?.fail(error),
+      onPeerLost: (peer, reason) => {
+        this.#reportedLost(rank, peer, reason);
+      },
+      onEnded: (reason) => {
+        this.#links.delete(rank.member);
+        this.#lost({ rank: rank.rank, member: rank.member }, reason);
+        const { complete } = this.#membership ?? { complete: false };
+        if (complete && this.#membership !== null) void this.#enter(this.#membership);
+      },
+    });
+    this.#links.set(rank.member, link);
+    return link;
+  }
+
+  /** A rank lost its link to a peer: the peer's own stream tells whether the peer or only the link is gone. */
+  #reportedLost(reporter: RankAddress, peer: { rank: number; member: string }, reason: string): void {
+    if (this.#ready?.ranks[peer.rank]?.member !== peer.member) return;
+    this.#lost(peer, `rank ${reporter.rank} lost its link to it: ${reason}`);
+    if (this.#membership?.complete === true) void this.#enter(this.#membership);
+  }
+
+  #lost({ rank, member }: { rank: number; member: string }, reason: string): void {
+    if (this.#ready?.ranks[rank]?.member !== member) return;
+    this.#options.logger.warn({ rank, member, reason }, 'rank lost');
+    this.#endEpoch(
+      new UlyssesError('PEER_LOST', `rank ${rank} (member ${member}) was lost: ${reason}`, {
+        peer: `rank ${rank}`,
+        member,
+      }),
+    );
+    const link = this.#links.get(member);
+    const stays = this.#membership?.members.some((other) => other.member === member) ?? false;
+    if (!stays) {
+      this.#links.delete(member);
+      link?.close();
+    }
+  }
+
+  #endEpoch(cause: UlyssesError): void {
+    if (this.#ready !== null) {
+      this.#ready = null;
+      this.#whenReady = new Deferred<ReadyEpoch>();
+    }
+    for (const step of [...this.#steps]) step.fail(cause);
+  }
+
+  #step(key: StepKey): FleetStep | undefined {
+    for (const step of this.#steps) if (step.is(key)) return step;
+    return undefined;
+  }
+
+  #linkOf(rank: RankAddress | undefined): RankLink | undefined {
+    return rank === undefined ? undefined : this.#links.get(rank.member);
+  }
+}

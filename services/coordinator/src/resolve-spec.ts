@@ -1,0 +1,115 @@
+import { UlyssesError, fieldError } from '@ulysses/errors';
+import {
+  clipSplits,
+  defaultStrategy,
+  paddingOf,
+  requireAligned,
+  resolveGatherSize,
+  type GatherSizeInput,
+  type Mask,
+  type Padding,
+  type StepSpec,
+} from '@ulysses/plan';
+import type { StepView } from '@ulysses/rpc';
+import type { Calculators } from './calculators.js';
+
+/** From what the owners said, in owner order, to the one spec that the plan follows from. */
+export async function resolveSpec(
+  owners: readonly StepView[],
+  cpSize: number,
+  calculators: Calculators,
+): Promise<{ readonly spec: StepSpec; readonly padding: Padding }> {
+  const view = owners[0];
+  if (view === undefined) throw new UlyssesError('INVARIANT', 'a step without owners');
+  const q = owners.map(({ qRows }) => qRows);
+  const kv = owners.map(({ kvRows }) => kvRows);
+  const sameExtents = q.every((rows, owner) => rows === kv[owner]);
+  const gatherSizeQ = await gatherSize(view, 'q', q, calculators);
+  const gatherSizeKv = sameExtents ? gatherSizeQ : await gatherSize(view, 'kv', kv, calculators);
+  if (gatherSizeQ === null || gatherSizeKv === null) {
+    requireAligned({ qSplits: q, kvSplits: kv, qHeads: view.qHeads }, cpSize);
+  }
+  const qSplits = gatherSizeQ === null ? q : clipSplits(q, gatherSizeQ);
+  const kvSplits = gatherSizeKv === null ? kv : clipSplits(kv, gatherSizeKv);
+  const padding = paddingOf(
+    { shardRows: q, attentionMaskLengths: view.attentionMaskLengths, layout: view.layout },
+    view.batch,
+    total(qSplits),
+  );
+  const spec: StepSpec = {
+    dtype: view.dtype,
+    layout: view.layout,
+    batch: view.batch,
+    qHeads: view.qHeads,
+    kvHeads: view.kvHeads,
+    headSize: view.headSize,
+    qSplits,
+    kvSplits,
+    mask: maskWithLengths(view, total(qSplits), total(kvSplits), sameExtents),
+    scale: view.scale,
+    strategy: view.strategy ?? defaultStrategy(view.qHeads, cpSize),
+    weights: null,
+  };
+  return { spec, padding };
+}
+
+async function gatherSize(
+  view: StepView,
+  tensor: 'q' | 'kv',
+  shardRows: readonly number[],
+  calculators: Calculators,
+): Promise<number | null> {
+  const input: GatherSizeInput = {
+    tensor,
+    shardRows,
+    attentionMaskLengths: view.attentionMaskLengths,
+    attentionMaskExtent: view.attentionMaskExtent,
+    layout: view.layout,
+    kwargs: parseArguments(view.calculatorArguments),
+  };
+  const fromClient = tensor === 'q' ? view.gatherSizeQ : view.gatherSizeKv;
+  const calculator = fromClient === null ? calculators.of(view) : { calculate: () => fromClient };
+  return await resolveGatherSize(calculator, input);
+}
+
+function parseArguments(json: string | null): Record<string, unknown> {
+  if (json === null) return {};
+  try {
+    const parsed: unknown = JSON.parse(json);
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed))
+      return parsed as Record<string, unknown>;
+  } catch {
+    // Falls through to the same refusal.
+  }
+  throw fieldError('SHAPE_MISMATCH', 'calculator_arguments_json', json, 'a JSON object');
+}
+
+/**
+ * Lengths also say which rows are padding: keys beyond a sample's length are seen by nobody and rows there are not computed.
+ * Packed lengths are segments. A mask that already says so itself is left alone.
+ */
+function maskWithLengths(view: StepView, sQ: number, sKv: number, sameExtents: boolean): Mask {
+  const { mask, attentionMaskLengths: lengths } = view;
+  if (lengths === null || mask.segments !== null || mask.validRanges !== null) return mask;
+  if (view.layout === 'thd') {
+    const cuSeqlens = [0];
+    for (const length of lengths) cuSeqlens.push((cuSeqlens.at(-1) ?? 0) + length);
+    if (!sameExtents) {
+      throw fieldError(
+        'UNSUPPORTED',
+        'attention_mask_lengths',
+        lengths,
+        'cu_seqlens for q and for kv when they differ',
+      );
+    }
+    return { ...mask, segments: { cuSeqlensQ: cuSeqlens, cuSeqlensKv: cuSeqlens } };
+  }
+  const kv = lengths.map((length) => ({ begin: 0, end: Math.min(length, sKv) }));
+  if (kv.every(({ end }) => end === sKv)) return mask;
+  const q = sameExtents ? kv : lengths.map(() => ({ begin: 0, end: sQ }));
+  return { ...mask, validRanges: { q, kv } };
+}
+
+function total(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}

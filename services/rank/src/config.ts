@@ -1,0 +1,94 @@
+import { availableParallelism, hostname } from 'node:os';
+import { randomUUID } from 'node:crypto';
+import {
+  LOG_LEVELS,
+  bytesOption,
+  choiceOption,
+  durationOption,
+  helpText,
+  integerOption,
+  resolveConfig,
+  stringOption,
+  type Config,
+} from '@ulysses/runtime';
+
+export const OPTIONS = {
+  rendezvous: stringOption({
+    flag: 'rendezvous',
+    env: 'ULYSSES_RENDEZVOUS',
+    valueName: 'HOST:PORT',
+    help: 'Where membership is kept: the coordinator, whose embedded rendezvous this rank joins.',
+  }),
+  listen: stringOption({
+    flag: 'listen',
+    env: 'ULYSSES_LISTEN',
+    valueName: 'HOST:PORT',
+    default: '127.0.0.1:0',
+    help: 'Control port; 0 takes a free one.',
+  }),
+  tensorListen: stringOption({
+    flag: 'tensor-listen',
+    env: 'ULYSSES_TENSOR_LISTEN',
+    valueName: 'HOST:PORT',
+    default: '127.0.0.1:0',
+    help: 'Tensor port; 0 takes a free one.',
+  }),
+  member: stringOption({
+    flag: 'member',
+    env: 'ULYSSES_MEMBER',
+    valueName: 'NAME',
+    default: `${hostname()}-${randomUUID().slice(0, 8)}`,
+    help: 'Name of this process in the membership; unique, and new after a restart.',
+  }),
+  threads: integerOption({
+    flag: 'threads',
+    env: 'ULYSSES_THREADS',
+    min: 1,
+    max: 1024,
+    default: availableParallelism(),
+    help: 'Threads that the device may use.',
+  }),
+  isa: choiceOption(['avx512', 'avx2', 'portable'], {
+    flag: 'isa',
+    env: 'ULYSSES_ISA',
+    default: null,
+    help: 'Instruction set of the kernels; none takes the best that this machine has.',
+  }),
+  storeBytes: bytesOption({
+    flag: 'store-bytes',
+    env: 'ULYSSES_STORE_BYTES',
+    default: 4 * 2 ** 30,
+    help: 'Most memory for what forwards keep for their backward; a forward that does not fit is refused.',
+  }),
+  storeTtl: durationOption({
+    flag: 'store-ttl',
+    env: 'ULYSSES_STORE_TTL',
+    default: 600_000,
+    minMs: 1000,
+    help: 'How long a forward is kept without being used.',
+  }),
+  logLevel: choiceOption(LOG_LEVELS, {
+    flag: 'log-level',
+    env: 'ULYSSES_LOG_LEVEL',
+    default: 'info',
+    help: 'Least severe log lines to write; they go to stderr as JSON.',
+  }),
+};
+
+export type RankConfig = Config<typeof OPTIONS>;
+
+/** Flag, then variable, then default; every problem at once as CONFIG. */
+export function readConfig(argv: readonly string[]): RankConfig {
+  return resolveConfig(OPTIONS, { argv, env: process.env });
+}
+
+export const HELP = `ulysses rank: one unit owner. Joins a cluster, receives rows, computes attention, returns results.
+
+Usage: ulysses rank --rendezvous HOST:PORT [options]
+
+Prints one JSON line on stdout when it has joined: {"ready":true,"rank":…,"member":…,"controlAddress":…,"tensorAddress":…}
+
+${helpText(OPTIONS)}
+
+Example: ulysses rank --rendezvous 127.0.0.1:7100 --threads 4
+`;

@@ -1,0 +1,180 @@
+import { toUlyssesError, UlyssesError } from '@ulysses/errors';
+import type { ExchangePlane } from '@ulysses/exchange';
+import type { CallContext, RankAddress, RankCommand, RankEvent, StepKey } from '@ulysses/rpc';
+import { AsyncQueue, type Logger } from '@ulysses/runtime';
+import type { ForwardStore } from './forward-store.js';
+import type { RankSteps } from './rank-steps.js';
+import { PeerUnreachable, takeSeat, type EpochSeat } from './seat.js';
+
+/** How long peers may take to answer when an epoch is entered. */
+const CONNECT_MS = 3000;
+
+export interface CoordinatorStreamOptions {
+  readonly member: string;
+  readonly plane: ExchangePlane;
+  readonly store: ForwardStore;
+  readonly logger: Logger;
+}
+
+/**
+ * This rank's end of the coordinator's command stream.
+ *
+ * K1: one stream at a time; a newer one replaces the older, and when it ends every running step is aborted: without
+ *     a coordinator nobody would ever commit them.
+ * K2: commands are handled in order; an event that has no stream to go to is dropped with it.
+ */
+export class CoordinatorStream {
+  readonly #options: CoordinatorStreamOptions;
+  /** Outgoing links that are up. */
+  readonly #connected = new Set<string>();
+  #steps: RankSteps | null = null;
+  #events: AsyncQueue<RankEvent> | null = null;
+  #seat: EpochSeat | null = null;
+  #serving = true;
+
+  constructor(options: CoordinatorStreamOptions) {
+    this.#options = options;
+  }
+
+  /** Set once, right after construction: steps report through this stream. */
+  attach(steps: RankSteps): void {
+    this.#steps = steps;
+  }
+
+  get seat(): EpochSeat | null {
+    return this.#seat;
+  }
+
+  finished(step: StepKey): void {
+    this.#events?.push({ kind: 'finished', step });
+  }
+
+  failed(step: StepKey, error: UlyssesError): void {
+    this.#events?.push({ kind: 'failed', step, error });
+  }
+
+  /** A tensor link broke: the coordinator decides what that means for the epoch. */
+  linkLost(link: string, reason: string): void {
+    if (!this.#connected.delete(link)) return;
+    const seat = this.#seat;
+    const peer = seat?.ranks[seat.peerLinks.indexOf(link)];
+    if (seat === null || peer === undefined) return;
+    this.#options.logger.warn({ epoch: seat.epoch, peer: `rank ${peer.rank}`, reason }, 'peer lost');
+    this.#events?.push({
+      kind: 'peer-lost',
+      epoch: seat.epoch,
+      rank: peer.rank,
+      member: peer.member,
+      reason,
+    });
+  }
+
+  /** From now on no step is admitted and running ones end; for a lost lease or a shutdown. */
+  stopServing(): void {
+    this.#serving = false;
+    this.#steps?.abortAll();
+    this.#seat = null;
+    this.#events?.close();
+  }
+
+  /** From now on steps are admitted again, under a new lease. */
+  resumeServing(): void {
+    this.#serving = true;
+  }
+
+  async *serve(commands: AsyncIterable<RankCommand>, { signal }: CallContext): AsyncIterable<RankEvent> {
+    if (!this.#serving) throw new UlyssesError('LEASE_LOST', 'this rank holds no lease');
+    this.#events?.close();
+    const events = new AsyncQueue<RankEvent>();
+    this.#events = events;
+    signal.addEventListener(
+      'abort',
+      () => {
+        events.close();
+      },
+      { once: true },
+    );
+    void this.#readCommands(commands, events);
+    try {
+      yield* events;
+    } finally {
+      if (this.#events === events) {
+        this.#events = null;
+        this.#steps?.abortAll();
+      }
+    }
+  }
+
+  async #readCommands(commands: AsyncIterable<RankCommand>, events: AsyncQueue<RankEvent>): Promise<void> {
+    try {
+      for await (const command of commands) {
+        if (this.#events !== events) break;
+        await this.#handle(command, events);
+      }
+    } catch (thrown) {
+      this.#options.logger.warn({ reason: toUlyssesError(thrown).message }, 'coordinator stream broke');
+    }
+    events.close();
+  }
+
+  async #handle(command: RankCommand, events: AsyncQueue<RankEvent>): Promise<void> {
+    const steps = this.#steps;
+    if (steps === null)
+      throw new UlyssesError('INVARIANT', 'commands arrived before the steps were attached');
+    switch (command.kind) {
+      case 'enter-epoch':
+        steps.abortAll();
+        await this.#enterEpoch(command.epoch, command.ranks, events);
+        break;
+      case 'prepare':
+        events.push({ kind: 'vote', step: command.step, refusal: this.#refusal(steps, command) });
+        break;
+      case 'abort':
+        steps.abort(command.step);
+        break;
+      case 'commit':
+        steps.commit(command.step);
+        break;
+      case 'release':
+        this.#options.store.release(command.step);
+        break;
+    }
+  }
+
+  async #enterEpoch(
+    epoch: number,
+    ranks: readonly RankAddress[],
+    events: AsyncQueue<RankEvent>,
+  ): Promise<void> {
+    const { member, plane, logger } = this.#options;
+    this.#seat = null;
+    try {
+      this.#seat = await takeSeat(plane, member, epoch, ranks, this.#connected, CONNECT_MS);
+      logger.info({ member, rank: this.#seat.rank, epoch }, 'epoch entered');
+      events.push({ kind: 'ready', epoch });
+    } catch (thrown) {
+      if (!(thrown instanceof PeerUnreachable)) throw thrown;
+      const { rank, member: lost } = thrown.peer;
+      logger.warn({ epoch, peer: `rank ${rank}`, reason: thrown.message }, 'peer unreachable');
+      events.push({ kind: 'peer-lost', epoch, rank, member: lost, reason: thrown.message });
+    }
+  }
+
+  /** Null for a yes. */
+  #refusal(steps: RankSteps, command: RankCommand & { kind: 'prepare' }): UlyssesError | null {
+    try {
+      if (this.#seat === null) throw new UlyssesError('STALE_EPOCH', 'this rank has entered no epoch');
+      steps.prepare(command, this.#seat);
+      return null;
+    } catch (thrown) {
+      const error = toUlyssesError(thrown);
+      const rank = this.#seat === null ? this.#options.member : `rank ${this.#seat.rank}`;
+      return new UlyssesError(
+        error.code,
+        `${rank}: ${error.message}`,
+        { peer: rank, ...error.details },
+        thrown,
+      );
+    }
+  }
+}

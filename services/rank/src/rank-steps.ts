@@ -1,0 +1,233 @@
+import type { Device } from '@ulysses/device';
+import { UlyssesError, toUlyssesError } from '@ulysses/errors';
+import {
+  allocateBackward,
+  allocateForward,
+  backwardReceives,
+  forwardReceives,
+  freeMemory,
+  ownerLinkName,
+  ownerParty,
+  rankParty,
+  relayBytes,
+  relayOf,
+  stepIdentity,
+  stepName,
+  unitExchange,
+  unitOwnerSendBytes,
+  type ExchangePlane,
+  type StepChannel,
+  type UnitExchange,
+} from '@ulysses/exchange';
+import type { Receive, Route } from '@ulysses/native';
+import { verifyPlan } from '@ulysses/plan';
+import type { Prepare, StepKey } from '@ulysses/rpc';
+import type { Logger } from '@ulysses/runtime';
+import type { ForwardStore } from './forward-store.js';
+import type { EpochSeat } from './seat.js';
+import { runBackward, runForward, type RunningStep } from './step.js';
+
+export interface RankStepsOptions {
+  readonly plane: ExchangePlane;
+  readonly device: Device;
+  readonly store: ForwardStore;
+  readonly logger: Logger;
+  readonly onFinished: (step: StepKey) => void;
+  readonly onFailed: (step: StepKey, error: UlyssesError) => void;
+}
+
+/** A step between its vote and its commit or abort. Its resources hang on it and end with it. */
+interface PreparedStep {
+  readonly key: StepKey;
+  readonly channel: StepChannel;
+  readonly abort: AbortController;
+  /** Settles when the run ended, well or not; memory is free to go only then. */
+  readonly ended: Promise<void>;
+  readonly onCommit: () => void;
+  readonly onDiscard: () => void;
+}
+
+/**
+ * The steps that this rank takes part in.
+ *
+ * R1: memory and routes are reserved before the vote; a step that was refused leaves nothing behind.
+ * R2: memory is freed only after the device and the plane let go of it.
+ * R3: a newer attempt ends the older one.
+ */
+export class RankSteps {
+  readonly #options: RankStepsOptions;
+  readonly #steps = new Map<string, PreparedStep>();
+
+  constructor(options: RankStepsOptions) {
+    this.#options = options;
+  }
+
+  get running(): number {
+    return this.#steps.size;
+  }
+
+  /** Derives the plan, reserves memory and starts waiting for rows. Throws the reason for a refusal. */
+  prepare(command: Prepare, seat: EpochSeat): void {
+    if (command.epoch !== seat.epoch) {
+      throw new UlyssesError(
+        'STALE_EPOCH',
+        `the step is of epoch ${command.epoch}, this rank is in ${seat.epoch}`,
+        {
+          field: 'epoch',
+          value: String(command.epoch),
+          expected: String(seat.epoch),
+        },
+      );
+    }
+    verifyPlan(command.plan);
+    for (const [name, older] of this.#steps) {
+      if (stepIdentity(older.key) === stepIdentity(command.step)) this.#discard(name, older);
+    }
+    const prepared =
+      command.step.pass === 'forward'
+        ? this.#prepareForward(command, seat)
+        : this.#prepareBackward(command, seat);
+    this.#steps.set(stepName(command.step), prepared);
+  }
+
+  /** Ends a step without a result; unknown steps are fine. */
+  abort(key: StepKey): void {
+    const name = stepName(key);
+    const step = this.#steps.get(name);
+    if (step !== undefined) this.#discard(name, step);
+  }
+
+  /** Every rank finished: what is to be kept is kept, the rest is freed. */
+  commit(key: StepKey): void {
+    const name = stepName(key);
+    const step = this.#steps.get(name);
+    if (step === undefined) return;
+    this.#steps.delete(name);
+    step.channel.close();
+    step.onCommit();
+  }
+
+  abortAll(): void {
+    for (const [name, step] of [...this.#steps]) this.#discard(name, step);
+  }
+
+  #prepareForward(command: Prepare, seat: EpochSeat): PreparedStep {
+    const { store } = this.#options;
+    const exchange = unitExchange(command.plan, seat.rank);
+    const keep = command.keep === 'store';
+    if (keep) store.reserve(exchange);
+    const memory = allocateForward(exchange.places);
+    const free = (): void => {
+      freeMemory(memory);
+    };
+    return this.#start(command, seat, exchange, forwardReceives(exchange, memory), {
+      run: (step) => runForward(step, memory),
+      onCommit: () => {
+        if (keep) store.keep({ key: command.step, exchange, memory });
+        else free();
+      },
+      onDiscard: () => {
+        if (keep) store.cancel(exchange);
+        free();
+      },
+    });
+  }
+
+  #prepareBackward(command: Prepare, seat: EpochSeat): PreparedStep {
+    const { store } = this.#options;
+    const { forward } = command;
+    if (forward === null) {
+      throw new UlyssesError('PLAN_INVALID', 'forward is absent, expected the key of the forward', {
+        field: 'forward',
+        expected: 'the key of the forward that this backward belongs to',
+      });
+    }
+    const kept = store.take(forward, command.plan.planId);
+    const memory = allocateBackward(kept.exchange.places);
+    return this.#start(command, seat, kept.exchange, backwardReceives(kept.exchange, memory), {
+      run: (step) => runBackward(step, kept.memory, memory),
+      onCommit: () => {
+        freeMemory(memory);
+        if (command.releaseForward) store.release(forward);
+      },
+      onDiscard: () => {
+        freeMemory(memory);
+      },
+    });
+  }
+
+  #start(
+    command: Prepare,
+    seat: EpochSeat,
+    exchange: UnitExchange,
+    receives: Receive[],
+    actions: { run: (step: RunningStep) => Promise<void>; onCommit: () => void; onDiscard: () => void },
+  ): PreparedStep {
+    const { plane, device } = this.#options;
+    const { pass } = command.step;
+    let channel: StepChannel;
+    try {
+      channel = plane.openStep({
+        key: command.step,
+        epoch: command.epoch,
+        self: rankParty(seat.rank),
+        receives,
+        routes: routes(command, seat),
+        relayBytes: relayBytes(command.plan, seat.rank, pass),
+        sendBytes: unitOwnerSendBytes(exchange, pass),
+      });
+    } catch (error) {
+      actions.onDiscard();
+      throw error;
+    }
+    const abort = new AbortController();
+    const run = actions.run({ exchange, channel, device, signal: abort.signal });
+    const ended = run.then(
+      () => {
+        this.#finished(command.step);
+      },
+      (thrown: unknown) => {
+        this.#failed(command.step, toUlyssesError(thrown));
+      },
+    );
+    return {
+      key: command.step,
+      channel,
+      abort,
+      ended,
+      onCommit: actions.onCommit,
+      onDiscard: actions.onDiscard,
+    };
+  }
+
+  #finished(key: StepKey): void {
+    if (this.#steps.has(stepName(key))) this.#options.onFinished(key);
+  }
+
+  #failed(key: StepKey, error: UlyssesError): void {
+    // An aborted step fails by our own hand; whoever aborted it knows the cause.
+    if (!this.#steps.has(stepName(key))) return;
+    this.#options.logger.warn({ step: stepName(key), code: error.code }, 'step failed');
+    this.#options.onFailed(key, error);
+  }
+
+  #discard(name: string, step: PreparedStep): void {
+    this.#steps.delete(name);
+    step.abort.abort(new UlyssesError('CANCELLED', 'the step was aborted'));
+    step.channel.close();
+    void step.ended.then(step.onDiscard);
+  }
+}
+
+function routes({ step, ownerCount }: Prepare, { rank, peerLinks }: EpochSeat): Route[] {
+  const found: Route[] = [];
+  peerLinks.forEach((link, peer) => {
+    if (link !== null) found.push({ destination: rankParty(peer), link });
+  });
+  for (let owner = 0; owner < ownerCount; owner++) {
+    const relay = relayOf(owner, peerLinks.length);
+    const link = relay === rank ? ownerLinkName(owner, step.job, step.session) : peerLinks[relay];
+    if (link !== null && link !== undefined) found.push({ destination: ownerParty(owner), link });
+  }
+  return found;
+}

@@ -1,0 +1,148 @@
+import {
+  connect,
+  UlyssesContextAttention,
+  type AttentionGradients,
+  type AttentionResult,
+} from '@ulysses/client';
+import { UlyssesError } from '@ulysses/errors';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startCluster, type TestCluster } from '../support/cluster.js';
+import { residentBytes } from '../support/resident-bytes.js';
+import { stepInputs } from '../support/step-inputs.js';
+
+const CP_SIZE = 4;
+/** Long enough that a rank dies in the middle of it, on any machine. */
+const LONG = { rows: 3001, batch: 1, qHeads: 6, kvHeads: 2, headSize: 64 };
+const inputs = stepInputs(LONG, 5);
+
+let cluster: TestCluster;
+
+beforeAll(async () => {
+  cluster = await startCluster({ cpSize: CP_SIZE });
+});
+afterAll(async () => {
+  await cluster.stop();
+});
+
+interface Undisturbed {
+  readonly forward: AttentionResult;
+  readonly gradients: AttentionGradients;
+}
+
+async function undisturbed(): Promise<Undisturbed> {
+  const connection = await connect({ address: cluster.address });
+  try {
+    const attention = new UlyssesContextAttention(null, connection, { causal: true });
+    const forward = await attention.forward(inputs.q, inputs.k, inputs.v);
+    return { forward, gradients: await forward.backward(inputs.dout) };
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Kills rank `rank` with SIGKILL as soon as the cluster runs a step. */
+async function killWhileRunning(rank: number): Promise<number> {
+  await cluster.untilStepRuns();
+  const killedAt = performance.now();
+  cluster.kill(rank);
+  return killedAt;
+}
+
+async function failure(call: Promise<unknown>): Promise<{ error: UlyssesError; at: number }> {
+  try {
+    await call;
+  } catch (error) {
+    if (error instanceof UlyssesError) return { error, at: performance.now() };
+    throw error;
+  }
+  throw new Error('the step survived without a replay');
+}
+
+function expectSameBits(actual: ArrayLike<number>, expected: ArrayLike<number>, name: string): void {
+  expect(actual.length).toBe(expected.length);
+  let different = 0;
+  for (let i = 0; i < actual.length; i++) if (!Object.is(actual[i], expected[i])) different++;
+  expect(different, `${name}: elements with other bits`).toBe(0);
+}
+
+describe('a rank is killed', () => {
+  it('during forward: without replays the call fails within a second and names the rank', async () => {
+    const connection = await connect({ address: cluster.address, maxReplays: 0 });
+    const attention = new UlyssesContextAttention(null, connection, { causal: true });
+    const call = failure(attention.forward(inputs.q, inputs.k, inputs.v));
+    const killedAt = await killWhileRunning(2);
+    const { error, at } = await call;
+    expect(error.code).toBe('PEER_LOST');
+    expect(error.retryable).toBe(true);
+    expect(error.details.peer).toBe('rank 2');
+    expect(at - killedAt).toBeLessThan(1_000);
+    await connection.close();
+    await cluster.untilComplete();
+  });
+
+  it("during backward: likewise, also when it is the owner's relay", async () => {
+    const connection = await connect({ address: cluster.address, maxReplays: 0 });
+    const attention = new UlyssesContextAttention(null, connection, { causal: true });
+    const forward = await attention.forward(inputs.q, inputs.k, inputs.v);
+    const call = failure(forward.backward(inputs.dout));
+    const killedAt = await killWhileRunning(0);
+    const { error, at } = await call;
+    expect(error.code).toBe('PEER_LOST');
+    expect(error.details.peer).toBe('rank 0');
+    expect(at - killedAt).toBeLessThan(1_000);
+    await connection.close();
+    await cluster.untilComplete();
+  });
+
+  it('during forward and during backward: replayed steps give the same bits, nothing is summed twice', async () => {
+    const expected = await undisturbed();
+    const replays: string[] = [];
+    const connection = await connect({
+      address: cluster.address,
+      onReplay: (error) => replays.push(error.code),
+    });
+    const attention = new UlyssesContextAttention(null, connection, { causal: true });
+    const forwardCall = attention.forward(inputs.q, inputs.k, inputs.v);
+    await killWhileRunning(1);
+    const forward = await forwardCall;
+    expect(replays).toContain('PEER_LOST');
+    expectSameBits(forward.out.data, expected.forward.out.data, 'out');
+    expectSameBits(forward.lse, expected.forward.lse, 'lse');
+
+    replays.length = 0;
+    const backwardCall = forward.backward(inputs.dout);
+    await killWhileRunning(3);
+    const gradients = await backwardCall;
+    expect(replays).toContain('PEER_LOST');
+    expect(replays).toContain('HANDLE_GONE');
+    for (const name of ['dq', 'dk', 'dv'] as const) {
+      expectSameBits(gradients[name].data, expected.gradients[name].data, name);
+    }
+    await connection.close();
+  });
+
+  it(
+    'fifty times: memory of the survivors stays within 5 % of its warmed-up level',
+    { timeout: 240_000 },
+    async () => {
+      const connection = await connect({ address: cluster.address });
+      const attention = new UlyssesContextAttention(null, connection, { causal: true });
+      const small = stepInputs({ ...LONG, rows: 1501 }, 6);
+      const killAndReplay = async (): Promise<void> => {
+        const call = attention.forward(small.q, small.k, small.v);
+        await killWhileRunning(1);
+        await (await call).backward(small.dout);
+      };
+      const survivors = (): number[] => [
+        cluster.coordinatorPid,
+        ...[0, 2, 3].map((rank) => cluster.pidOf(rank)),
+      ];
+      for (let i = 0; i < 15; i++) await killAndReplay();
+      const warm = await residentBytes(survivors());
+      for (let i = 0; i < 50; i++) await killAndReplay();
+      const after = await residentBytes(survivors());
+      expect(after / warm).toBeLessThan(1.05);
+      await connection.close();
+    },
+  );
+});
