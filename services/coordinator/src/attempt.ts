@@ -8,7 +8,7 @@ export interface OwnerTicket {
   readonly committed: Promise<void>;
 }
 
-export type AttemptPhase = 'agree' | 'prepare' | 'run' | 'committed' | 'failed';
+export type AttemptPhase = 'agree' | 'wait for all ranks' | 'prepare' | 'run' | 'committed' | 'failed';
 
 /**
  * One attempt at a step: the owners that joined it and its one outcome.

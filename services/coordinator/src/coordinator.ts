@@ -1,4 +1,4 @@
-import { EmbeddedStore, rendezvousHandlers } from '@ulysses/rendezvous';
+import { EmbeddedStore, rendezvousHandlers, watchMembershipHandler } from '@ulysses/rendezvous';
 import {
   coordinatorService,
   rendezvousService,
@@ -61,8 +61,8 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
           fleet.release(step);
           return Promise.resolve({});
         },
-        watchMembership: (_, { signal }) => store.watch(signal),
-        getStatus: () => clusterStatus(fleet, steps, options.cpSize),
+        watchMembership: watchMembershipHandler(store, stop.signal),
+        getStatus: () => clusterStatus(fleet, steps, store),
       }),
       rendezvousService(rendezvousHandlers(store)),
     ],
@@ -88,14 +88,20 @@ async function followMembership(store: EmbeddedStore, fleet: Fleet, signal: Abor
   }
 }
 
-async function clusterStatus(fleet: Fleet, steps: StepRegistry, cpSize: number): Promise<ClusterStatus> {
-  const { membership, readyEpoch } = fleet;
-  const members = membership?.members ?? [];
+async function clusterStatus(fleet: Fleet, steps: StepRegistry, store: EmbeddedStore): Promise<ClusterStatus> {
+  const { epoch, cpSize, members } = store.membership;
+  const ages = new Map(store.leaseAges().map(({ member, ageMs }) => [member, Math.round(ageMs)]));
   return {
-    epoch: membership?.epoch ?? 0,
+    epoch,
     cpSize,
-    complete: readyEpoch !== null,
-    ranks: await Promise.all(members.map((rank) => rankStatus(fleet, rank))),
+    complete: fleet.readyEpoch !== null,
+    ranks: await Promise.all(
+      members.map(async (rank) => ({
+        ...(await rankStatus(fleet, rank)),
+        rank,
+        leaseAgeMs: ages.get(rank.member) ?? 0,
+      })),
+    ),
     stepsRunning: steps.running,
     stepsCommitted: steps.committed,
     stepsFailed: steps.failed,

@@ -24,8 +24,9 @@ export async function planStep(
   requireAgreement(attempt.views, calculators.isAligned(view));
   const owners = [...attempt.views].sort(([a], [b]) => a - b).map(([, owner]) => owner);
 
-  attempt.phase = 'prepare';
+  attempt.phase = 'wait for all ranks';
   const epoch = await fleet.ready(attempt.signal);
+  attempt.phase = 'prepare';
   const { spec, padding } = await resolveSpec(owners, epoch.ranks.length, calculators);
   attempt.signal.throwIfAborted();
   const plan = createPlan(spec, epoch.ranks.length);

@@ -2,7 +2,7 @@ import { cpuDevice } from '@ulysses/device';
 import { ExchangePlane } from '@ulysses/exchange';
 import { detectIsa, type Isa } from '@ulysses/native';
 import { LeaseKeeper, RemoteStore } from '@ulysses/rendezvous';
-import { rankService, serve } from '@ulysses/rpc';
+import { PROTOCOL_VERSION, rankService, serve, type RankStatus } from '@ulysses/rpc';
 import type { Logger } from '@ulysses/runtime';
 import { CoordinatorStream } from './coordinator-stream.js';
 import { ForwardStore } from './forward-store.js';
@@ -10,7 +10,7 @@ import { RankSteps } from './rank-steps.js';
 
 export interface RankOptions {
   readonly member: string;
-  /** Coordinator that keeps the embedded rendezvous. */
+  /** `host:port` of the coordinator, which keeps the embedded rendezvous. */
   readonly rendezvous: string;
   readonly listen: string;
   readonly tensorListen: string;
@@ -19,11 +19,118 @@ export interface RankOptions {
   readonly storeBytes: number;
   readonly storeTtlMs: number;
   readonly logger: Logger;
+  /** Ends joining. */
+  readonly signal: AbortSignal;
 }
 
 export interface Rank {
-  readonly rank: number;
   readonly controlAddress: string;
   readonly tensorAddress: string;
+  /** Index of the lease held now; null while rejoining. */
+  readonly rank: number | null;
+  /** Leaves the cluster, then ends running steps and both ports. */
   close(graceMs: number): Promise<void>;
+}
+
+/** How often handles that outlived their time are looked for. */
+const EXPIRY_MS = 5_000;
+
+/** Opens both ports, joins the cluster and serves; resolves when this process has a rank. */
+export async function startRank(options: RankOptions): Promise<Rank> {
+  const { member, logger } = options;
+  const isa = options.isa ?? detectIsa();
+  const store = new ForwardStore({
+    budgetBytes: options.storeBytes,
+    timeToLiveMs: options.storeTtlMs,
+    now: () => performance.now(),
+  });
+  // Link events only come once a peer is connected, which the stream itself asks for.
+  const ends: { stream: CoordinatorStream | null } = { stream: null };
+  const plane = await ExchangePlane.open({
+    listen: options.tensorListen,
+    onLinkLost: (link, reason) => ends.stream?.linkLost(link, reason),
+  });
+  const stream = new CoordinatorStream({ member, plane, store, logger });
+  ends.stream = stream;
+  const steps = new RankSteps({
+    plane,
+    device: cpuDevice({ threads: options.threads, isa }),
+    store,
+    logger,
+    onFinished: (step) => {
+      stream.finished(step);
+    },
+    onFailed: (step, error) => {
+      stream.failed(step, error);
+    },
+  });
+  stream.attach(steps);
+
+  const tensorAddress = plane.address ?? options.tensorListen;
+  const status = (): RankStatus => ({
+    rank: { rank: keeper.lease?.rank ?? 0, member, controlAddress: server.address, tensorAddress },
+    ready: keeper.lease !== null && stream.seat !== null,
+    stepsRunning: steps.running,
+    storeBytes: store.bytes,
+    storeBudgetBytes: store.budgetBytes,
+    handles: store.handles,
+    isa,
+    leaseAgeMs: 0,
+  });
+  const server = await serve({
+    listen: options.listen,
+    services: [
+      rankService({
+        steps: (commands, context) => stream.serve(commands, context),
+        getRankStatus: () => Promise.resolve(status()),
+      }),
+    ],
+  });
+
+  const membership = new RemoteStore(options.rendezvous);
+  const closing = new AbortController();
+  const keeper = new LeaseKeeper({
+    store: membership,
+    request: { member, controlAddress: server.address, tensorAddress, protocolVersion: PROTOCOL_VERSION },
+    logger,
+    onLost: () => {
+      stream.stopServing();
+      void rejoin();
+    },
+  });
+  async function rejoin(): Promise<void> {
+    stream.resumeServing();
+    const lease = await keeper.join(closing.signal).catch(() => null);
+    if (lease !== null) logger.info({ member, rank: lease.rank, epoch: lease.epoch }, 'rejoined');
+  }
+  const expiry = setInterval(() => {
+    store.expire();
+  }, EXPIRY_MS);
+  expiry.unref();
+
+  async function close(graceMs: number): Promise<void> {
+    closing.abort();
+    clearInterval(expiry);
+    await keeper.close();
+    stream.stopServing();
+    await server.close(graceMs);
+    await plane.close();
+    membership.close();
+    store.close();
+  }
+
+  try {
+    await keeper.join(options.signal);
+  } catch (error) {
+    await close(0);
+    throw error;
+  }
+  return {
+    controlAddress: server.address,
+    tensorAddress,
+    get rank() {
+      return keeper.lease?.rank ?? null;
+    },
+    close,
+  };
 }

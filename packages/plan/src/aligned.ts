@@ -1,0 +1,46 @@
+import { fieldError } from '@ulysses/errors';
+import type { StepSpec, Strategy } from './spec.js';
+import { sumOf } from './split-sizes.js';
+
+const REMEDY = 'in an aligned exchange; use DynamicGatherSizeCalculator for an unaligned one';
+
+/**
+ * What a gather size of null demands: equal shards, and query heads that divide by cp_size.
+ *
+ * @throws SHAPE_MISMATCH that says which calculator to use instead
+ */
+export function requireAligned(
+  { qSplits, kvSplits, qHeads }: Pick<StepSpec, 'qSplits' | 'kvSplits' | 'qHeads'>,
+  cpSize: number,
+): void {
+  requireEqual('qSplits', qSplits);
+  requireEqual('kvSplits', kvSplits);
+  if (qHeads % cpSize !== 0) {
+    throw fieldError('SHAPE_MISMATCH', 'qHeads', qHeads, `a multiple of cp_size ${cpSize} ${REMEDY}`);
+  }
+}
+
+function requireEqual(field: string, splits: readonly number[]): void {
+  if (splits.some((rows) => rows !== splits[0])) {
+    throw fieldError('SHAPE_MISMATCH', field, splits, `shards of equal size ${REMEDY}`);
+  }
+}
+
+/** The values of cp_size above 1 at which an exchange of these whole extents is aligned, ascending. */
+export function alignedSizes({
+  qSplits,
+  kvSplits,
+  qHeads,
+}: Pick<StepSpec, 'qSplits' | 'kvSplits' | 'qHeads'>): number[] {
+  const [sQ, sKv] = [sumOf(qSplits), sumOf(kvSplits)];
+  const sizes: number[] = [];
+  for (let size = 2; size <= qHeads; size++) {
+    if (qHeads % size === 0 && sQ % size === 0 && sKv % size === 0) sizes.push(size);
+  }
+  return sizes;
+}
+
+/** How work is cut when nobody says: whole heads where they divide, balanced otherwise. */
+export function defaultStrategy(qHeads: number, cpSize: number): Strategy {
+  return qHeads % cpSize === 0 ? 'heads' : 'balanced';
+}

@@ -1,0 +1,29 @@
+export {
+  DefaultGatherSizeCalculator,
+  DynamicGatherSizeCalculator,
+  type GatherSizeCalculator,
+  type GatherSizeInput,
+} from './gather-size.js';
+export { explainPlan, type PlanReport, type RankCost } from './explain.js';
+export {
+  STRATEGIES,
+  type KvInterval,
+  type Mask,
+  type PairSegments,
+  type Plan,
+  type RankTable,
+  type RowRange,
+  type Segment,
+  type StepSpec,
+  type Strategy,
+  type Unit,
+} from './spec.js';
+export { createPlan, verifyPlan } from './plan.js';
+export { rankTable, rankTables } from './rank-table.js';
+export { pairSegments } from './pair-segments.js';
+export { rowBounds } from './row-bounds.js';
+export { checkGatherSize, resolveGatherSize } from './gather-size.js';
+export { alignedSizes, defaultStrategy, requireAligned } from './aligned.js';
+export { clipSplits, splitSizes } from './split-sizes.js';
+export { paddingOf, type Padding } from './padding.js';
+export { stepBytes, type PairBytes, type Pass, type StepBytes } from './step-bytes.js';

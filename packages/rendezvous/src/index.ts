@@ -1,0 +1,6 @@
+export type { MembershipStore } from './membership-store.js';
+export { EmbeddedStore, type EmbeddedStoreOptions, type LeaseAge } from './embedded-store.js';
+export { RemoteStore } from './remote-store.js';
+export { LeaseKeeper, type LeaseKeeperOptions } from './lease-keeper.js';
+export { rendezvousHandlers, watchMembershipHandler } from './serve-store.js';
+export { monotonicClock, type Clock } from './clock.js';

@@ -1,0 +1,68 @@
+import { Channel } from './channel.js';
+import { bidiCall, serverStreamCall, unaryCall } from './make-call.js';
+import {
+  coordinatorMethods,
+  rankMethods,
+  rendezvousMethods,
+  type CoordinatorCalls,
+  type RankCalls,
+  type RendezvousCalls,
+} from './services.js';
+
+/**
+ * One connection to one control port. It is made on the first call, and made again by the next call after it was lost.
+ * A refused connection, an unknown host and 5 s without an answer are PEER_LOST.
+ */
+export interface Connection {
+  /** `host:port` that was asked for. */
+  readonly address: string;
+  /** Ends running calls with CANCELLED. */
+  close(): void;
+}
+
+export interface CoordinatorClient extends CoordinatorCalls, Connection {}
+export interface RankClient extends RankCalls, Connection {}
+export interface RendezvousClient extends RendezvousCalls, Connection {}
+
+/** `address` is `host:port`; anything else throws CONFIG. Nothing is sent yet. */
+export function connectCoordinator(address: string): CoordinatorClient {
+  const channel = new Channel(address);
+  return {
+    planStep: serverStreamCall(channel, coordinatorMethods.planStep),
+    release: unaryCall(channel, coordinatorMethods.release),
+    watchMembership: serverStreamCall(channel, coordinatorMethods.watchMembership),
+    getStatus: unaryCall(channel, coordinatorMethods.getStatus),
+    ...connection(channel),
+  };
+}
+
+/** As `connectCoordinator`, for the control port of a rank. */
+export function connectRank(address: string): RankClient {
+  const channel = new Channel(address);
+  return {
+    steps: bidiCall(channel, rankMethods.steps),
+    getRankStatus: unaryCall(channel, rankMethods.getRankStatus),
+    ...connection(channel),
+  };
+}
+
+/** As `connectCoordinator`, for the embedded rendezvous, which the coordinator's port serves. */
+export function connectRendezvous(address: string): RendezvousClient {
+  const channel = new Channel(address);
+  return {
+    join: unaryCall(channel, rendezvousMethods.join),
+    renew: unaryCall(channel, rendezvousMethods.renew),
+    leave: unaryCall(channel, rendezvousMethods.leave),
+    revoke: unaryCall(channel, rendezvousMethods.revoke),
+    ...connection(channel),
+  };
+}
+
+function connection(channel: Channel): Connection {
+  return {
+    address: channel.address,
+    close: () => {
+      channel.close();
+    },
+  };
+}

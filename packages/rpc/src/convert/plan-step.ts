@@ -1,0 +1,131 @@
+import { fieldError } from '@ulysses/errors';
+import type { WireInput, WireOutput } from '../load-proto.js';
+import {
+  CALCULATORS,
+  type CalculatorName,
+  type Keep,
+  type PlanStep,
+  type PlanStepUpdate,
+  type StepView,
+} from '../messages.js';
+import { enumFields, listFromProto, listToProto, required, textFromProto } from './fields.js';
+import { dtype, layout, maskFromProto, maskToProto, planFromProto, planToProto, strategy } from './plan.js';
+import { rankAddressToProto, rankAddressesFromProto } from './rank-address.js';
+import {
+  optionalStepKeyFromProto,
+  optionalStepKeyToProto,
+  stepKeyFromProto,
+  stepKeyToProto,
+} from './step-key.js';
+
+export const keep = enumFields<Keep, 'KEEP_STORE' | 'KEEP_NONE'>({ store: 'KEEP_STORE', none: 'KEEP_NONE' });
+
+export function viewToProto(view: StepView): WireInput<'StepView'> {
+  return {
+    dtype: dtype.toProto(view.dtype, 'StepView.dtype'),
+    layout: layout.toProto(view.layout, 'StepView.layout'),
+    batch: view.batch,
+    qHeads: view.qHeads,
+    kvHeads: view.kvHeads,
+    headSize: view.headSize,
+    qRows: view.qRows,
+    kvRows: view.kvRows,
+    mask: maskToProto(view.mask),
+    scale: view.scale,
+    strategy:
+      view.strategy === null ? 'STRATEGY_UNSPECIFIED' : strategy.toProto(view.strategy, 'StepView.strategy'),
+    keep: keep.toProto(view.keep, 'StepView.keep'),
+    attentionMaskLengths: listToProto(view.attentionMaskLengths, 'StepView.attention_mask_lengths'),
+    ...(view.attentionMaskExtent === null ? {} : { attentionMaskExtent: view.attentionMaskExtent }),
+    ...(view.gatherSizeQ === null ? {} : { gatherSizeQ: view.gatherSizeQ }),
+    ...(view.gatherSizeKv === null ? {} : { gatherSizeKv: view.gatherSizeKv }),
+    gatherSizeCalculator: view.gatherSizeCalculator ?? '',
+    calculatorArgumentsJson: view.calculatorArguments ?? '',
+  };
+}
+
+export function viewFromProto(message: WireOutput<'StepView'> | null, path: string): StepView {
+  const view = required(message, path, 'StepView');
+  return {
+    dtype: dtype.fromProto(view.dtype, `${path}.dtype`),
+    layout: layout.fromProto(view.layout, `${path}.layout`),
+    batch: view.batch,
+    qHeads: view.qHeads,
+    kvHeads: view.kvHeads,
+    headSize: view.headSize,
+    qRows: view.qRows,
+    kvRows: view.kvRows,
+    mask: maskFromProto(view.mask, `${path}.mask`),
+    scale: view.scale,
+    strategy:
+      view.strategy === 'STRATEGY_UNSPECIFIED' ? null : strategy.fromProto(view.strategy, `${path}.strategy`),
+    keep: keep.fromProto(view.keep, `${path}.keep`),
+    attentionMaskLengths: listFromProto(view.attentionMaskLengths),
+    attentionMaskExtent: view.attentionMaskExtent ?? null,
+    gatherSizeQ: view.gatherSizeQ ?? null,
+    gatherSizeKv: view.gatherSizeKv ?? null,
+    gatherSizeCalculator: calculatorFromProto(view.gatherSizeCalculator, `${path}.gather_size_calculator`),
+    calculatorArguments: textFromProto(view.calculatorArgumentsJson),
+  };
+}
+
+function calculatorFromProto(text: string, path: string): CalculatorName | null {
+  if (text === '') return null;
+  const found = CALCULATORS.find((name) => name === text);
+  if (found === undefined) throw fieldError('UNSUPPORTED', path, text, `one of ${CALCULATORS.join(', ')}`);
+  return found;
+}
+
+export function planStepToProto(request: PlanStep): WireInput<'PlanStepRequest'> {
+  return {
+    step: stepKeyToProto(request.step),
+    ownerIndex: request.ownerIndex,
+    ownerCount: request.ownerCount,
+    view: viewToProto(request.view),
+    forward: optionalStepKeyToProto(request.forward),
+    releaseForward: request.releaseForward,
+  };
+}
+
+export function planStepFromProto(message: WireOutput<'PlanStepRequest'>, path: string): PlanStep {
+  return {
+    step: stepKeyFromProto(message.step, `${path}.step`),
+    ownerIndex: message.ownerIndex,
+    ownerCount: message.ownerCount,
+    view: viewFromProto(message.view, `${path}.view`),
+    forward: optionalStepKeyFromProto(message.forward, `${path}.forward`),
+    releaseForward: message.releaseForward,
+  };
+}
+
+export function planStepUpdateToProto(update: PlanStepUpdate): WireInput<'PlanStepResponse'> {
+  if (update.kind === 'committed') return { committed: {} };
+  const { epoch, attempt, plan, ranks, paddingRows, paddingRowsNotExchanged } = update;
+  return {
+    planned: {
+      epoch,
+      attempt,
+      plan: planToProto(plan),
+      ranks: ranks.map(rankAddressToProto),
+      paddingRows,
+      paddingRowsNotExchanged,
+    },
+  };
+}
+
+export function planStepUpdateFromProto(
+  message: WireOutput<'PlanStepResponse'>,
+  path: string,
+): PlanStepUpdate {
+  if (message.update === 'committed') return { kind: 'committed' };
+  const planned = required(message.planned, `${path}.update`, 'Planned or Committed');
+  return {
+    kind: 'planned',
+    epoch: planned.epoch,
+    attempt: planned.attempt,
+    plan: planFromProto(planned.plan, `${path}.planned.plan`),
+    ranks: rankAddressesFromProto(planned.ranks, `${path}.planned.ranks`),
+    paddingRows: planned.paddingRows,
+    paddingRowsNotExchanged: planned.paddingRowsNotExchanged,
+  };
+}

@@ -1,0 +1,8 @@
+// Original file: proto/ulysses/v1/coordinator.proto
+
+
+export interface Committed {
+}
+
+export interface Committed__Output {
+}

@@ -1,0 +1,100 @@
+// Original file: proto/ulysses/v1/coordinator.proto
+
+import type * as grpc from '@grpc/grpc-js'
+import type { MethodDefinition } from '@grpc/proto-loader'
+import type { GetStatusRequest as _ulysses_v1_GetStatusRequest, GetStatusRequest__Output as _ulysses_v1_GetStatusRequest__Output } from '../../ulysses/v1/GetStatusRequest.js';
+import type { GetStatusResponse as _ulysses_v1_GetStatusResponse, GetStatusResponse__Output as _ulysses_v1_GetStatusResponse__Output } from '../../ulysses/v1/GetStatusResponse.js';
+import type { PlanStepRequest as _ulysses_v1_PlanStepRequest, PlanStepRequest__Output as _ulysses_v1_PlanStepRequest__Output } from '../../ulysses/v1/PlanStepRequest.js';
+import type { PlanStepResponse as _ulysses_v1_PlanStepResponse, PlanStepResponse__Output as _ulysses_v1_PlanStepResponse__Output } from '../../ulysses/v1/PlanStepResponse.js';
+import type { ReleaseRequest as _ulysses_v1_ReleaseRequest, ReleaseRequest__Output as _ulysses_v1_ReleaseRequest__Output } from '../../ulysses/v1/ReleaseRequest.js';
+import type { ReleaseResponse as _ulysses_v1_ReleaseResponse, ReleaseResponse__Output as _ulysses_v1_ReleaseResponse__Output } from '../../ulysses/v1/ReleaseResponse.js';
+import type { WatchMembershipRequest as _ulysses_v1_WatchMembershipRequest, WatchMembershipRequest__Output as _ulysses_v1_WatchMembershipRequest__Output } from '../../ulysses/v1/WatchMembershipRequest.js';
+import type { WatchMembershipResponse as _ulysses_v1_WatchMembershipResponse, WatchMembershipResponse__Output as _ulysses_v1_WatchMembershipResponse__Output } from '../../ulysses/v1/WatchMembershipResponse.js';
+
+/**
+ * Agrees steps, computes gather sizes and plans.
+ */
+export interface CoordinatorServiceClient extends grpc.Client {
+  GetStatus(argument: _ulysses_v1_GetStatusRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  GetStatus(argument: _ulysses_v1_GetStatusRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_ulysses_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  GetStatus(argument: _ulysses_v1_GetStatusRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  GetStatus(argument: _ulysses_v1_GetStatusRequest, callback: grpc.requestCallback<_ulysses_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  getStatus(argument: _ulysses_v1_GetStatusRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  getStatus(argument: _ulysses_v1_GetStatusRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_ulysses_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  getStatus(argument: _ulysses_v1_GetStatusRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  getStatus(argument: _ulysses_v1_GetStatusRequest, callback: grpc.requestCallback<_ulysses_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  
+  /**
+   * One sequence owner's part in one step. The call lives as long as the step: `planned` when every owner and every
+   * rank said yes, then `committed` when every row is placed everywhere. A failed step ends the call with its first cause.
+   * Ending the call early cancels the step for everyone.
+   */
+  PlanStep(argument: _ulysses_v1_PlanStepRequest, metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_PlanStepResponse__Output>;
+  PlanStep(argument: _ulysses_v1_PlanStepRequest, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_PlanStepResponse__Output>;
+  /**
+   * One sequence owner's part in one step. The call lives as long as the step: `planned` when every owner and every
+   * rank said yes, then `committed` when every row is placed everywhere. A failed step ends the call with its first cause.
+   * Ending the call early cancels the step for everyone.
+   */
+  planStep(argument: _ulysses_v1_PlanStepRequest, metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_PlanStepResponse__Output>;
+  planStep(argument: _ulysses_v1_PlanStepRequest, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_PlanStepResponse__Output>;
+  
+  /**
+   * Frees what a forward kept on the ranks; freeing twice is fine.
+   */
+  Release(argument: _ulysses_v1_ReleaseRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
+  Release(argument: _ulysses_v1_ReleaseRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
+  Release(argument: _ulysses_v1_ReleaseRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
+  Release(argument: _ulysses_v1_ReleaseRequest, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
+  /**
+   * Frees what a forward kept on the ranks; freeing twice is fine.
+   */
+  release(argument: _ulysses_v1_ReleaseRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
+  release(argument: _ulysses_v1_ReleaseRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
+  release(argument: _ulysses_v1_ReleaseRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
+  release(argument: _ulysses_v1_ReleaseRequest, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
+  
+  /**
+   * The membership now, then every change.
+   */
+  WatchMembership(argument: _ulysses_v1_WatchMembershipRequest, metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_WatchMembershipResponse__Output>;
+  WatchMembership(argument: _ulysses_v1_WatchMembershipRequest, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_WatchMembershipResponse__Output>;
+  /**
+   * The membership now, then every change.
+   */
+  watchMembership(argument: _ulysses_v1_WatchMembershipRequest, metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_WatchMembershipResponse__Output>;
+  watchMembership(argument: _ulysses_v1_WatchMembershipRequest, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_WatchMembershipResponse__Output>;
+  
+}
+
+/**
+ * Agrees steps, computes gather sizes and plans.
+ */
+export interface CoordinatorServiceHandlers extends grpc.UntypedServiceImplementation {
+  GetStatus: grpc.handleUnaryCall<_ulysses_v1_GetStatusRequest__Output, _ulysses_v1_GetStatusResponse>;
+  
+  /**
+   * One sequence owner's part in one step. The call lives as long as the step: `planned` when every owner and every
+   * rank said yes, then `committed` when every row is placed everywhere. A failed step ends the call with its first cause.
+   * Ending the call early cancels the step for everyone.
+   */
+  PlanStep: grpc.handleServerStreamingCall<_ulysses_v1_PlanStepRequest__Output, _ulysses_v1_PlanStepResponse>;
+  
+  /**
+   * Frees what a forward kept on the ranks; freeing twice is fine.
+   */
+  Release: grpc.handleUnaryCall<_ulysses_v1_ReleaseRequest__Output, _ulysses_v1_ReleaseResponse>;
+  
+  /**
+   * The membership now, then every change.
+   */
+  WatchMembership: grpc.handleServerStreamingCall<_ulysses_v1_WatchMembershipRequest__Output, _ulysses_v1_WatchMembershipResponse>;
+  
+}
+
+export interface CoordinatorServiceDefinition extends grpc.ServiceDefinition {
+  GetStatus: MethodDefinition<_ulysses_v1_GetStatusRequest, _ulysses_v1_GetStatusResponse, _ulysses_v1_GetStatusRequest__Output, _ulysses_v1_GetStatusResponse__Output>
+  PlanStep: MethodDefinition<_ulysses_v1_PlanStepRequest, _ulysses_v1_PlanStepResponse, _ulysses_v1_PlanStepRequest__Output, _ulysses_v1_PlanStepResponse__Output>
+  Release: MethodDefinition<_ulysses_v1_ReleaseRequest, _ulysses_v1_ReleaseResponse, _ulysses_v1_ReleaseRequest__Output, _ulysses_v1_ReleaseResponse__Output>
+  WatchMembership: MethodDefinition<_ulysses_v1_WatchMembershipRequest, _ulysses_v1_WatchMembershipResponse, _ulysses_v1_WatchMembershipRequest__Output, _ulysses_v1_WatchMembershipResponse__Output>
+}

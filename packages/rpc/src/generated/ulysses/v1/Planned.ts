@@ -1,0 +1,29 @@
+// Original file: proto/ulysses/v1/coordinator.proto
+
+import type { Plan as _ulysses_v1_Plan, Plan__Output as _ulysses_v1_Plan__Output } from '../../ulysses/v1/Plan.js';
+import type { RankAddress as _ulysses_v1_RankAddress, RankAddress__Output as _ulysses_v1_RankAddress__Output } from '../../ulysses/v1/RankAddress.js';
+import type { Long } from '@grpc/proto-loader';
+
+export interface Planned {
+  'epoch'?: (number | string | Long);
+  'attempt'?: (number);
+  'plan'?: (_ulysses_v1_Plan | null);
+  'ranks'?: (_ulysses_v1_RankAddress)[];
+  /**
+   * Rows that the batch carries as padding, over all samples, and those of them that are not exchanged.
+   */
+  'paddingRows'?: (number | string | Long);
+  'paddingRowsNotExchanged'?: (number | string | Long);
+}
+
+export interface Planned__Output {
+  'epoch': (number);
+  'attempt': (number);
+  'plan': (_ulysses_v1_Plan__Output | null);
+  'ranks': (_ulysses_v1_RankAddress__Output)[];
+  /**
+   * Rows that the batch carries as padding, over all samples, and those of them that are not exchanged.
+   */
+  'paddingRows': (number);
+  'paddingRowsNotExchanged': (number);
+}

@@ -1,0 +1,26 @@
+// Original file: proto/ulysses/v1/coordinator.proto
+
+import type { RankAddress as _ulysses_v1_RankAddress, RankAddress__Output as _ulysses_v1_RankAddress__Output } from '../../ulysses/v1/RankAddress.js';
+import type { Long } from '@grpc/proto-loader';
+
+export interface RankStatus {
+  'rank'?: (_ulysses_v1_RankAddress | null);
+  'ready'?: (boolean);
+  'stepsRunning'?: (number | string | Long);
+  'storeBytes'?: (number | string | Long);
+  'storeBudgetBytes'?: (number | string | Long);
+  'handles'?: (number | string | Long);
+  'isa'?: (string);
+  'leaseAgeMs'?: (number | string | Long);
+}
+
+export interface RankStatus__Output {
+  'rank': (_ulysses_v1_RankAddress__Output | null);
+  'ready': (boolean);
+  'stepsRunning': (number);
+  'storeBytes': (number);
+  'storeBudgetBytes': (number);
+  'handles': (number);
+  'isa': (string);
+  'leaseAgeMs': (number);
+}

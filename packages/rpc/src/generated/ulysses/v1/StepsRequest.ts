@@ -1,0 +1,25 @@
+// Original file: proto/ulysses/v1/rank.proto
+
+import type { EnterEpoch as _ulysses_v1_EnterEpoch, EnterEpoch__Output as _ulysses_v1_EnterEpoch__Output } from '../../ulysses/v1/EnterEpoch.js';
+import type { Prepare as _ulysses_v1_Prepare, Prepare__Output as _ulysses_v1_Prepare__Output } from '../../ulysses/v1/Prepare.js';
+import type { Abort as _ulysses_v1_Abort, Abort__Output as _ulysses_v1_Abort__Output } from '../../ulysses/v1/Abort.js';
+import type { Commit as _ulysses_v1_Commit, Commit__Output as _ulysses_v1_Commit__Output } from '../../ulysses/v1/Commit.js';
+import type { Release as _ulysses_v1_Release, Release__Output as _ulysses_v1_Release__Output } from '../../ulysses/v1/Release.js';
+
+export interface StepsRequest {
+  'enterEpoch'?: (_ulysses_v1_EnterEpoch | null);
+  'prepare'?: (_ulysses_v1_Prepare | null);
+  'abort'?: (_ulysses_v1_Abort | null);
+  'commit'?: (_ulysses_v1_Commit | null);
+  'release'?: (_ulysses_v1_Release | null);
+  'command'?: "enterEpoch"|"prepare"|"abort"|"commit"|"release";
+}
+
+export interface StepsRequest__Output {
+  'enterEpoch'?: (_ulysses_v1_EnterEpoch__Output | null);
+  'prepare'?: (_ulysses_v1_Prepare__Output | null);
+  'abort'?: (_ulysses_v1_Abort__Output | null);
+  'commit'?: (_ulysses_v1_Commit__Output | null);
+  'release'?: (_ulysses_v1_Release__Output | null);
+  'command'?: "enterEpoch"|"prepare"|"abort"|"commit"|"release";
+}

@@ -1,0 +1,204 @@
+import type { UlyssesError } from '@ulysses/errors';
+import type { Mask, Plan, Strategy } from '@ulysses/plan';
+import type { DType, Layout } from '@ulysses/tensor';
+
+/** Announced by members when they join; a store admits only its own. Changes with every incompatible change of proto/. */
+export const PROTOCOL_VERSION = '1';
+
+// Control messages as services see them. What the wire cannot say exactly is checked by convert/: an optional value is
+// null here, never a missing key, and 64-bit fields are safe integers.
+
+export const PASSES = ['forward', 'backward'] as const;
+export type Pass = (typeof PASSES)[number];
+
+/**
+ * Names one step. Job, session, call and pass identify it across epochs; receivers admit only the newest attempt.
+ * Same shape as the native core's, so that values are assignable.
+ */
+export interface StepKey {
+  readonly job: string;
+  readonly session: string;
+  readonly call: number;
+  readonly pass: Pass;
+  readonly attempt: number;
+}
+
+export const KEEPS = ['store', 'none'] as const;
+/** What ranks keep between forward and backward. */
+export type Keep = (typeof KEEPS)[number];
+
+export const CALCULATORS = ['default', 'dynamic', 'custom'] as const;
+export type CalculatorName = (typeof CALCULATORS)[number];
+
+/** One rank of an epoch and where it listens. `rank` changes between epochs, `member` does not. */
+export interface RankAddress {
+  readonly rank: number;
+  readonly member: string;
+  readonly controlAddress: string;
+  readonly tensorAddress: string;
+}
+
+/** Who is a member now. `members` is in rank order; `complete` means that all cpSize ranks are taken. */
+export interface Membership {
+  readonly epoch: number;
+  readonly cpSize: number;
+  readonly complete: boolean;
+  readonly members: readonly RankAddress[];
+}
+
+/** The step as one sequence owner sees it. */
+export interface StepView {
+  readonly dtype: DType;
+  readonly layout: Layout;
+  readonly batch: number;
+  readonly qHeads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  /** Rows of this owner's shard, before any gather size is applied. */
+  readonly qRows: number;
+  readonly kvRows: number;
+  readonly mask: Mask;
+  readonly scale: number;
+  /** How work is cut; null: the coordinator chooses. */
+  readonly strategy: Strategy | null;
+  readonly keep: Keep;
+  /** Attention-mask lengths per sample, if the batch has them; never empty. */
+  readonly attentionMaskLengths: readonly number[] | null;
+  /** Last dimension of an attention-mask tensor, if the batch has one. */
+  readonly attentionMaskExtent: number | null;
+  /** Results of a calculator that ran in the client. */
+  readonly gatherSizeQ: number | null;
+  readonly gatherSizeKv: number | null;
+  /** Which calculator the coordinator uses when the client ran none; null: the coordinator's own. */
+  readonly gatherSizeCalculator: CalculatorName | null;
+  /** `kwargs` for a custom calculator, as JSON text; reaches `calculate` untouched. */
+  readonly calculatorArguments: string | null;
+}
+
+/** One sequence owner's part in one step. */
+export interface PlanStep {
+  /** The attempt is the newest that this owner was given, plus one; 0 at first. */
+  readonly step: StepKey;
+  readonly ownerIndex: number;
+  readonly ownerCount: number;
+  /** Backward sends the same view as its forward. */
+  readonly view: StepView;
+  /** Backward: the forward's key with the attempt that committed; forward: null. */
+  readonly forward: StepKey | null;
+  /** Backward: ranks free what the forward kept when this step commits. */
+  readonly releaseForward: boolean;
+}
+
+/** Every owner and every rank said yes; payload may move. */
+export interface Planned {
+  readonly kind: 'planned';
+  readonly epoch: number;
+  readonly attempt: number;
+  readonly plan: Plan;
+  /** In rank order. */
+  readonly ranks: readonly RankAddress[];
+  /** Rows that the batch carries as padding, over all samples, and those of them that are not exchanged. */
+  readonly paddingRows: number;
+  readonly paddingRowsNotExchanged: number;
+}
+
+export type PlanStepUpdate = Planned | { readonly kind: 'committed' };
+
+/** Frees what a forward kept; `step` is the forward's key. */
+export interface Release {
+  readonly step: StepKey;
+}
+
+/** A message without fields. */
+export type Empty = Readonly<Record<string, never>>;
+
+export interface RankStatus {
+  readonly rank: RankAddress;
+  readonly ready: boolean;
+  readonly stepsRunning: number;
+  readonly storeBytes: number;
+  readonly storeBudgetBytes: number;
+  readonly handles: number;
+  readonly isa: string;
+  /** Since the last renewal of its lease. */
+  readonly leaseAgeMs: number;
+}
+
+export interface ClusterStatus {
+  readonly epoch: number;
+  readonly cpSize: number;
+  readonly complete: boolean;
+  readonly ranks: readonly RankStatus[];
+  readonly stepsRunning: number;
+  readonly stepsCommitted: number;
+  readonly stepsFailed: number;
+}
+
+/** Derive the plan, reserve memory, vote. */
+export interface Prepare {
+  readonly kind: 'prepare';
+  readonly epoch: number;
+  readonly step: StepKey;
+  readonly plan: Plan;
+  readonly keep: Keep;
+  /** Backward: whose kept forward to use. */
+  readonly forward: StepKey | null;
+  readonly ownerCount: number;
+  /** Backward: free the kept forward on commit. */
+  readonly releaseForward: boolean;
+}
+
+/** What the coordinator tells one rank, in order. */
+export type RankCommand =
+  | { readonly kind: 'enter-epoch'; readonly epoch: number; readonly ranks: readonly RankAddress[] }
+  | Prepare
+  | { readonly kind: 'abort'; readonly step: StepKey; readonly cause: UlyssesError }
+  | { readonly kind: 'commit'; readonly step: StepKey }
+  | { readonly kind: 'release'; readonly step: StepKey };
+
+/** What a rank answers. */
+export type RankEvent =
+  | { readonly kind: 'ready'; readonly epoch: number }
+  /** A null refusal means yes. */
+  | { readonly kind: 'vote'; readonly step: StepKey; readonly refusal: UlyssesError | null }
+  /** All units are computed and every row this rank sent is acknowledged. */
+  | { readonly kind: 'finished'; readonly step: StepKey }
+  | { readonly kind: 'failed'; readonly step: StepKey; readonly error: UlyssesError }
+  | {
+      readonly kind: 'peer-lost';
+      readonly epoch: number;
+      readonly rank: number;
+      readonly member: string;
+      readonly reason: string;
+    };
+
+/** A process asks for a rank. */
+export interface JoinRequest {
+  readonly member: string;
+  readonly controlAddress: string;
+  readonly tensorAddress: string;
+  readonly protocolVersion: string;
+}
+
+/** The timed right to be `rank`. */
+export interface Lease {
+  readonly rank: number;
+  readonly epoch: number;
+  readonly leaseMs: number;
+}
+
+export interface RenewRequest {
+  readonly member: string;
+  readonly rank: number;
+  /** The highest epoch this member has seen; the store advances from the maximum. */
+  readonly epoch: number;
+}
+
+export interface Renewed {
+  readonly epoch: number;
+}
+
+/** Names one member: to leave, or to revoke. */
+export interface MemberRequest {
+  readonly member: string;
+}

@@ -1,0 +1,95 @@
+import { availableParallelism } from 'node:os';
+import { fieldError } from '@ulysses/errors';
+import {
+  LOG_LEVELS,
+  bytesOption,
+  choiceOption,
+  integerOption,
+  stringOption,
+  switchOption,
+  type Config,
+} from '@ulysses/runtime';
+import { named } from './config.js';
+import type { ClusterSettings } from './launcher/launch-cluster.js';
+
+/** What `up` and `run` know about the cluster that they start. */
+export const CLUSTER_OPTIONS = {
+  contextParallelSize: integerOption({
+    ...named('context-parallel-size'),
+    min: 2,
+    max: 4096,
+    help: 'How many ranks the cluster has.',
+  }),
+  contextParallelAlgo: choiceOption(['ulysses_cp_algo'], {
+    ...named('context-parallel-algo'),
+    default: 'ulysses_cp_algo',
+    help: 'The only algorithm there is.',
+  }),
+  kvCachePolicy: choiceOption(['full', 'half'], {
+    ...named('context-parallel-kv-cache-policy'),
+    default: null,
+    help: 'Which K and V ranks keep for backward; not available yet.',
+  }),
+  listen: {
+    ...stringOption({
+      ...named('listen'),
+      valueName: 'HOST:PORT',
+      default: '127.0.0.1:0',
+      help: "The coordinator's port, 0 takes a free one. Ranks take free ports on the same host, so it must be one that trainers can dial.",
+    }),
+    expected: 'HOST:PORT with a host that trainers can dial, so not 0.0.0.0 or [::]',
+    parse: (text: string) => (/^(?!0\.0\.0\.0:|\[::\]:).+:\d{1,5}$/.test(text) ? text : null),
+  },
+  gatherSizeCalculator: stringOption({
+    ...named('gather-size-calculator'),
+    valueName: 'default|dynamic|PATH',
+    default: 'dynamic',
+    help: 'Which calculator says how long the gathered sequence is when a client runs none; PATH is a module that exports gatherSizeCalculator.',
+  }),
+  threads: integerOption({
+    ...named('threads'),
+    min: 0,
+    max: 1024,
+    default: 0,
+    help: 'Threads of each rank; 0 shares the cores of this machine evenly.',
+  }),
+  storeBytes: bytesOption({
+    ...named('store-bytes'),
+    default: 4 * 2 ** 30,
+    help: 'Most memory of each rank for what forwards keep for their backward.',
+  }),
+  restart: switchOption({
+    ...named('restart'),
+    default: true,
+    help: 'Replace a rank that died; without, it ends the cluster.',
+  }),
+  logLevel: choiceOption(LOG_LEVELS, {
+    ...named('log-level'),
+    default: 'info',
+    help: 'Least severe log lines to write; they go to stderr as JSON.',
+  }),
+};
+
+export type ClusterConfig = Config<typeof CLUSTER_OPTIONS>;
+
+/** @throws UNSUPPORTED for a KV-cache policy: refused here, because ignoring it would only look like saving memory */
+export function clusterSettings(config: ClusterConfig): ClusterSettings {
+  const { contextParallelSize: cpSize, threads, kvCachePolicy } = config;
+  if (kvCachePolicy !== null) {
+    throw fieldError(
+      'UNSUPPORTED',
+      '--context-parallel-kv-cache-policy',
+      kvCachePolicy,
+      'to be left out: full and half are not available yet, ranks keep the gathered K and V',
+    );
+  }
+  return {
+    cpSize,
+    listen: config.listen,
+    gatherSizeCalculator: config.gatherSizeCalculator,
+    threads: threads === 0 ? Math.max(1, Math.floor(availableParallelism() / cpSize)) : threads,
+    storeBytes: config.storeBytes,
+    restart: config.restart,
+    logLevel: config.logLevel,
+  };
+}

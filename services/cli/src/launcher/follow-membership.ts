@@ -1,0 +1,27 @@
+import { toUlyssesError } from '@ulysses/errors';
+import { connectCoordinator, type Membership } from '@ulysses/rpc';
+import { delay, type Logger } from '@ulysses/runtime';
+
+const WATCH_AGAIN_MS = 100;
+
+/** Calls `onMembership` with the membership now and with every change, until `stop` aborts. Never throws. */
+export async function followMembership(
+  address: string,
+  onMembership: (membership: Membership) => void,
+  logger: Logger,
+  stop: AbortSignal,
+): Promise<void> {
+  const coordinator = connectCoordinator(address);
+  while (!stop.aborted) {
+    try {
+      for await (const membership of coordinator.watchMembership({}, { signal: stop })) {
+        onMembership(membership);
+      }
+    } catch (thrown) {
+      const { code, message } = toUlyssesError(thrown);
+      if (!stop.aborted) logger.warn({ code, reason: message }, 'membership watch broke');
+    }
+    await delay(WATCH_AGAIN_MS, stop).catch(() => undefined);
+  }
+  coordinator.close();
+}

@@ -1,0 +1,169 @@
+import { fileURLToPath } from 'node:url';
+import { UlyssesError, toUlyssesError } from '@ulysses/errors';
+import { connectRendezvous, type RendezvousClient } from '@ulysses/rpc';
+import { Deferred, orAborted, type LogLevel, type Logger } from '@ulysses/runtime';
+import { startChild, type Child } from './child.js';
+import type { ClusterEvent, RankProcess } from './cluster-event.js';
+import { followMembership } from './follow-membership.js';
+import { MemberTable } from './member-table.js';
+import { superviseRank, type SuperviseOptions } from './supervise-rank.js';
+
+export interface ClusterSettings {
+  readonly cpSize: number;
+  /** `host:port` of the coordinator; ranks take free ports on the same host. */
+  readonly listen: string;
+  readonly gatherSizeCalculator: string;
+  /** Of each rank. */
+  readonly threads: number;
+  readonly storeBytes: number;
+  readonly restart: boolean;
+  readonly logLevel: LogLevel;
+}
+
+export interface LaunchOptions extends ClusterSettings {
+  readonly logger: Logger;
+  readonly onEvent: (event: ClusterEvent) => void;
+}
+
+/** Coordinator and ranks as child processes of this one. */
+export interface Cluster {
+  /** `host:port` of the coordinator. */
+  readonly address: string;
+  readonly coordinatorPid: number;
+  /** The members now, in rank order. */
+  ranks(): readonly RankProcess[];
+  /** Rejects when the cluster cannot go on: PEER_LOST. Never resolves. */
+  readonly failure: Promise<never>;
+  /** Ends every process; resolves when all are gone. */
+  stop(): Promise<void>;
+}
+
+const COORDINATOR = fileURLToPath(new URL('../../../coordinator/dist/main.js', import.meta.url));
+const RANK = fileURLToPath(new URL('../../../rank/dist/main.js', import.meta.url));
+const READY_MS = 60_000;
+/** A little more than services give themselves; twice of it is below the ten seconds that most supervisors wait. */
+const STOP_GRACE_MS = 4_500;
+const REVOKE_MS = 1_000;
+
+/**
+ * Starts a coordinator and `cpSize` ranks, and keeps them running; resolves when every rank is a member.
+ *
+ * L1: when this has thrown or `stop` has resolved, no child is left; when this process is killed, they end by themselves.
+ * L2: a dead rank is reaped, reported, its lease revoked, and replaced. A dead coordinator ends the cluster: the
+ *     membership lived in it.
+ * L3: ranks are stopped before the coordinator, which they tell that they leave.
+ *
+ * @throws CONFIG when a service refuses its configuration, PEER_LOST when one keeps ending, DEADLINE, or what `signal` says
+ */
+export async function launchCluster(options: LaunchOptions, signal: AbortSignal): Promise<Cluster> {
+  signal.throwIfAborted();
+  const failure = new Deferred<never>();
+  const stopping = new AbortController();
+  const coordinator = startCoordinator(options);
+  const running: Promise<void>[] = [];
+  const stop = async (): Promise<void> => {
+    stopping.abort(new UlyssesError('CANCELLED', 'the cluster is being stopped'));
+    await Promise.all(running);
+    await coordinator.stop(STOP_GRACE_MS);
+  };
+
+  try {
+    const address = await orAborted(addressOf(coordinator), signal);
+    void coordinator.ended.then(({ reason }) => {
+      const message = `the coordinator (pid ${coordinator.pid}) ended: ${reason}`;
+      failure.reject(new UlyssesError('PEER_LOST', message));
+    });
+    const members = new MemberTable(options.onEvent);
+    const rendezvous = connectRendezvous(address);
+    const supervised = superviseOptions(options, members, rendezvous);
+    for (let slot = 0; slot < options.cpSize; slot++) {
+      const rank = superviseRank(supervised, stopping.signal);
+      running.push(
+        rank.catch((thrown: unknown) => {
+          failure.reject(toUlyssesError(thrown));
+        }),
+      );
+    }
+    const complete = new Deferred();
+    const follow = followMembership(
+      address,
+      (membership) => {
+        members.update(membership);
+        if (membership.complete) complete.resolve();
+      },
+      options.logger,
+      stopping.signal,
+    );
+    running.push(follow);
+    await orAborted(Promise.race([complete.promise, failure.promise]), signal);
+    return {
+      address,
+      coordinatorPid: coordinator.pid,
+      ranks: () => members.ranks,
+      failure: failure.promise,
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function startCoordinator({ listen, cpSize, gatherSizeCalculator, logLevel }: LaunchOptions): Child {
+  return startChild('coordinator', COORDINATOR, [
+    ...['--listen', listen],
+    ...['--context-parallel-size', String(cpSize)],
+    ...['--gather-size-calculator', gatherSizeCalculator],
+    ...['--log-level', logLevel],
+  ]);
+}
+
+async function addressOf(coordinator: Child): Promise<string> {
+  const { controlAddress } = await coordinator.ready(READY_MS);
+  if (typeof controlAddress === 'string') return controlAddress;
+  throw new UlyssesError('INVARIANT', 'the coordinator says that it is ready, but not where');
+}
+
+function superviseOptions(
+  { listen, threads, storeBytes, logLevel, restart, logger }: LaunchOptions,
+  members: MemberTable,
+  rendezvous: RendezvousClient,
+): SuperviseOptions {
+  // Every flag that a variable of the launcher could also set is given: ULYSSES_LISTEN is the coordinator's port.
+  const freePort = listen.replace(/:\d+$/, ':0');
+  const common = [
+    ...['--rendezvous', rendezvous.address],
+    ...['--listen', freePort],
+    ...['--tensor-listen', freePort],
+    ...['--threads', String(threads)],
+    ...['--store-bytes', `${storeBytes}B`],
+    ...['--log-level', logLevel],
+  ];
+  return {
+    start: () => {
+      const member = members.newName();
+      const child = startChild(`rank process ${member}`, RANK, [...common, '--member', member]);
+      members.started({ member, pid: child.pid });
+      return { member, child };
+    },
+    revoke: async (member) => {
+      try {
+        await rendezvous.revoke({ member }, { deadlineMs: REVOKE_MS });
+      } catch (thrown) {
+        const { code, message } = toUlyssesError(thrown);
+        // Its lease ends by itself, later.
+        logger.warn({ member, code, reason: message }, 'revoking a lease failed');
+      }
+    },
+    onJoined: (rank, replaces) => {
+      members.joined(rank, replaces);
+    },
+    onLost: (rank, reason) => {
+      members.lost(rank, reason);
+    },
+    restart,
+    readyMs: READY_MS,
+    stopGraceMs: STOP_GRACE_MS,
+    logger,
+  };
+}

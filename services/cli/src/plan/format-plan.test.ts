@@ -1,0 +1,83 @@
+import { createPlan, explainPlan, rankTables, type StepSpec } from '@ulysses/plan';
+import { expect, it } from 'vitest';
+import { formatPlan } from './format-plan.js';
+
+const SPEC: StepSpec = {
+  dtype: 'f32',
+  layout: 'sbhd',
+  batch: 1,
+  qHeads: 3,
+  kvHeads: 1,
+  headSize: 8,
+  qSplits: [3, 2],
+  kvSplits: [3, 2],
+  mask: { left: null, right: null, segments: null, validRanges: null },
+  scale: 1,
+  strategy: 'balanced',
+  weights: null,
+};
+
+function format(spec: StepSpec, cpSize: number): string {
+  const plan = createPlan(spec, cpSize);
+  return formatPlan(spec, explainPlan(plan), rankTables(plan)).replace(plan.planId.slice(0, 16), 'ID');
+}
+
+it('a plan is explained: splits, units, bytes per pair, memory, balance, duplication, legal sizes', () => {
+  // 3 heads of 5 rows are 15 rows: 8 for rank 0, 7 for rank 1. A row of q is 32 bytes, of lse 4.
+  // Both ranks read all 5 rows of the one KV head, so twice as many KV rows travel as there are.
+  expect(format(SPEC, 2)).toMatchInlineSnapshot(`
+    "plan ID: 3 heads on 2 ranks, strategy balanced
+    step: b 1, s_q 5, s_kv 5, h 3, h_kv 1, d 8, f32, sbhd, full
+    q rows of the 2 owners: 3 2
+
+    ranks, with bytes of memory for forward, for backward beyond it, and kept between the two:
+    rank  units  heads  q rows  kv rows  work  of its share  forward  backward  store
+       0      2  1.600       8        5    40         1.067    864 B   + 832 B  864 B
+       1      2  1.400       7        5    35         0.933    796 B   + 768 B  796 B
+
+    units:
+      rank 0: head 0, head 1 [0, 3)
+      rank 1: head 1 [3, 5), head 2
+
+    forward: owners send 1.094 KiB, ranks return 540 B
+    sent / returned         rank 0         rank 1
+    owner 0          384 B / 216 B  288 B / 108 B
+    owner 1           192 B / 72 B  256 B / 144 B
+
+    backward: owners send 480 B, ranks return 1.094 KiB
+    sent / returned         rank 0         rank 1
+    owner 0          192 B / 384 B   96 B / 288 B
+    owner 1           64 B / 192 B  128 B / 256 B
+
+    balance: 1.067 (largest rank over its fair share of visible work)
+    kv duplication: 2.000 (10 rows of KV heads sent, 5 needed once)
+    flops: forward 2.400e+3, backward 6.000e+3
+    aligned at cp_size: none above 1; unaligned at every other"
+  `);
+});
+
+it('a rank without work is idle, and a packed causal batch is named', () => {
+  const cuSeqlens = [0, 4, 5];
+  const text = format(
+    {
+      ...SPEC,
+      layout: 'thd',
+      strategy: 'heads',
+      mask: {
+        left: 2,
+        right: 0,
+        segments: { cuSeqlensQ: cuSeqlens, cuSeqlensKv: cuSeqlens },
+        validRanges: null,
+      },
+    },
+    4,
+  );
+  expect(text).toContain('causal, window 2, 2 packed samples');
+  expect(text).toContain('  rank 3: idle');
+});
+
+it('samples are named when there are several, and long lists are cut', () => {
+  const text = format({ ...SPEC, batch: 3, qHeads: 6 }, 2);
+  expect(text).toContain('  rank 0: sample 0 head 0, sample 0 head 1, sample 0 head 2, sample 0 head 3, … 5 more');
+  expect(format(SPEC, 13)).toContain('(every pair: --json)');
+});

@@ -1,0 +1,119 @@
+import { STRATEGIES, defaultStrategy, splitSizes, type Mask, type StepSpec } from '@ulysses/plan';
+import { choiceOption, integerOption, switchOption, type Config } from '@ulysses/runtime';
+import { DTYPES, LAYOUTS } from '@ulysses/tensor';
+import { named } from '../config.js';
+import { listOption } from '../list-option.js';
+
+export const PLAN_OPTIONS = {
+  contextParallelSize: integerOption({
+    ...named('context-parallel-size'),
+    min: 1,
+    max: 4096,
+    help: 'How many ranks share the work.',
+  }),
+  sequence: integerOption({
+    ...named('sequence'),
+    min: 1,
+    default: null,
+    help: 'Rows of the whole sequence, cut over the owners as evenly as they go.',
+  }),
+  splits: listOption({ ...named('splits'), help: 'Rows of every sequence owner instead.' }),
+  kvSequence: integerOption({
+    ...named('kv-sequence'),
+    min: 1,
+    default: null,
+    help: 'Rows of k and v when they are not those of q; with --splits use --kv-splits.',
+  }),
+  kvSplits: listOption({ ...named('kv-splits'), help: 'Rows of k and v of every owner.' }),
+  cuSeqlens: listOption({
+    ...named('cu-seqlens'),
+    help: 'Running sums of the samples of a packed batch, from 0 to the number of tokens; means --layout thd.',
+  }),
+  owners: integerOption({
+    ...named('owners'),
+    min: 1,
+    max: 4096,
+    default: null,
+    help: 'Sequence owners (trainer processes); none means one per rank.',
+  }),
+  heads: integerOption({ ...named('heads'), min: 1, help: 'Query heads.' }),
+  kvHeads: integerOption({
+    ...named('kv-heads'),
+    min: 1,
+    default: null,
+    help: 'KV heads; none means as many as query heads.',
+  }),
+  headSize: integerOption({ ...named('head-size'), min: 1, default: 128, help: 'Elements of a head.' }),
+  batch: integerOption({ ...named('batch'), min: 1, default: 1, help: 'Samples.' }),
+  dtype: choiceOption(DTYPES, { ...named('dtype'), default: 'f32', help: 'Element type of the tensors.' }),
+  layout: choiceOption(LAYOUTS, { ...named('layout'), default: null, help: 'Order of dimensions; none means sbhd.' }),
+  causal: switchOption({ ...named('causal'), help: 'Rows see no later keys; without, every row sees every key.' }),
+  window: integerOption({
+    ...named('window'),
+    default: null,
+    help: 'How many keys before its own each row sees at most.',
+  }),
+  strategy: choiceOption(STRATEGIES, {
+    ...named('strategy'),
+    default: null,
+    help: 'How work is cut; none means whole heads where they divide, balanced otherwise.',
+  }),
+  json: switchOption({ ...named('json'), help: 'Print everything as one JSON object, units included.' }),
+};
+
+export type PlanConfig = Config<typeof PLAN_OPTIONS>;
+
+/** What is wrong with options that are right one by one. */
+export function planProblems(config: PlanConfig | null): string[] {
+  if (config === null) return [];
+  const { sequence, splits, cuSeqlens, kvSequence, kvSplits, owners, layout } = config;
+  const problems: string[] = [];
+  const together = (first: string, second: string, both: boolean): void => {
+    if (both) problems.push(`--${first} and --${second} are given, expected one of them`);
+  };
+  if (sequence === null && splits === null && cuSeqlens === null) {
+    problems.push('the sequence is missing, expected --sequence, --splits or --cu-seqlens');
+  }
+  together('sequence', 'splits', sequence !== null && splits !== null);
+  together('sequence', 'cu-seqlens', sequence !== null && cuSeqlens !== null);
+  together('kv-sequence', 'kv-splits', kvSequence !== null && kvSplits !== null);
+  together('kv-sequence', 'cu-seqlens', kvSequence !== null && cuSeqlens !== null);
+  together('kv-splits', 'cu-seqlens', kvSplits !== null && cuSeqlens !== null);
+  if (splits !== null && owners !== null && owners !== splits.length) {
+    problems.push(`--owners is ${owners}, expected ${splits.length}, the number of --splits, or nothing`);
+  }
+  if (cuSeqlens !== null && layout !== null && layout !== 'thd') {
+    problems.push(`--layout is "${layout}", expected thd with --cu-seqlens, or nothing`);
+  }
+  return problems;
+}
+
+/** The step that the options describe; the plan checks the rest. */
+export function specOf(config: PlanConfig): StepSpec {
+  const { heads, headSize, cuSeqlens, contextParallelSize: cpSize } = config;
+  const owners = config.splits?.length ?? config.owners ?? cpSize;
+  const rows = config.sequence ?? cuSeqlens?.at(-1) ?? 0;
+  const qSplits = config.splits ?? splitSizes(rows, owners);
+  const kvSplits =
+    config.kvSplits ?? (config.kvSequence === null ? qSplits : splitSizes(config.kvSequence, owners));
+  const mask: Mask = {
+    left: config.window,
+    right: config.causal ? 0 : null,
+    segments: cuSeqlens === null ? null : { cuSeqlensQ: cuSeqlens, cuSeqlensKv: cuSeqlens },
+    validRanges: null,
+  };
+  return {
+    dtype: config.dtype,
+    layout: config.layout ?? (cuSeqlens === null ? 'sbhd' : 'thd'),
+    batch: config.batch,
+    qHeads: heads,
+    kvHeads: config.kvHeads ?? heads,
+    headSize,
+    qSplits,
+    kvSplits,
+    mask,
+    scale: Math.fround(1 / Math.sqrt(headSize)),
+    strategy: config.strategy ?? defaultStrategy(heads, cpSize),
+    weights: null,
+  };
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+import { toUlyssesError } from '@ulysses/errors';
+import { createLogger, handleShutdown, watchLauncher } from '@ulysses/runtime';
+import { HELP, readConfig } from './config.js';
+import { startRank } from './rank.js';
+
+const GRACE_MS = 2_000;
+
+async function main(argv: readonly string[]): Promise<void> {
+  if (argv.includes('--help')) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const config = readConfig(argv);
+  const logger = createLogger({ name: 'rank', level: config.logLevel });
+  logger.info({ ...config }, 'configuration');
+  const shutdown = handleShutdown({ logger, deadlineMs: 2 * GRACE_MS });
+  watchLauncher(() => void shutdown.begin('the launcher is gone', 1));
+  const { member } = config;
+  const rank = await startRank({
+    member,
+    rendezvous: config.rendezvous,
+    listen: config.listen,
+    tensorListen: config.tensorListen,
+    threads: config.threads,
+    isa: config.isa,
+    storeBytes: config.storeBytes,
+    storeTtlMs: config.storeTtl,
+    logger,
+    signal: shutdown.signal,
+  });
+  shutdown.onShutdown('rank', () => rank.close(GRACE_MS));
+  const { controlAddress, tensorAddress } = rank;
+  logger.info({ member, rank: rank.rank, address: controlAddress }, 'joined');
+  process.stdout.write(`${JSON.stringify({ ready: true, rank: rank.rank, member, controlAddress, tensorAddress })}\n`);
+}
+
+main(process.argv.slice(2)).catch((thrown: unknown) => {
+  const error = toUlyssesError(thrown);
+  process.stderr.write(`ulysses rank: ${error.code}: ${error.message}\n`);
+  process.exit(error.code === 'CONFIG' ? 2 : 1);
+});

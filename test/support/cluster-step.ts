@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto';
+import { connect, UlyssesContextAttention, type AttentionOptions, type TensorView } from '@ulysses/client';
+import { shardOf, type StepInputs } from './step-inputs.js';
+
+/** Results of one forward and backward for the whole sequence, put together from all owners' shares. */
+export interface WholeResult {
+  /** [s, b, h, d] */
+  readonly out: Float32Array;
+  /** [b, h, s] */
+  readonly lse: Float32Array;
+  readonly dq: Float32Array;
+  /** [s, b, h_kv, d] */
+  readonly dk: Float32Array;
+  readonly dv: Float32Array;
+}
+
+export interface ClusterStep {
+  readonly address: string;
+  /** Rows of every sequence owner. */
+  readonly splits: readonly number[];
+  readonly attention: AttentionOptions;
+  readonly sliceOrderSeed?: number;
+}
+
+/** One connection for every owner, each calling with its own shard, as M trainer processes do. */
+export async function runStep(step: ClusterStep, inputs: StepInputs): Promise<WholeResult> {
+  const session = randomUUID();
+  const { batch, heads } = inputs.q.extents;
+  const begins = step.splits.map((_, owner) => step.splits.slice(0, owner).reduce((a, b) => a + b, 0));
+  const shares = await Promise.all(
+    step.splits.map((rows, ownerIndex) => {
+      const begin = begins[ownerIndex]!;
+      const shard = (tensor: TensorView): TensorView => shardOf(tensor, begin, begin + rows);
+      return ownerStep(step, session, ownerIndex, {
+        q: shard(inputs.q),
+        k: shard(inputs.k),
+        v: shard(inputs.v),
+        dout: shard(inputs.dout),
+      });
+    }),
+  );
+  return {
+    out: joined(shares.map(({ out }) => out)),
+    lse: joinedLse(
+      shares.map(({ lse }) => lse),
+      step.splits,
+      batch * heads,
+    ),
+    dq: joined(shares.map(({ dq }) => dq)),
+    dk: joined(shares.map(({ dk }) => dk)),
+    dv: joined(shares.map(({ dv }) => dv)),
+  };
+}
+
+async function ownerStep(
+  { address, splits, attention, sliceOrderSeed }: ClusterStep,
+  session: string,
+  ownerIndex: number,
+  { q, k, v, dout }: StepInputs,
+): Promise<WholeResult> {
+  const shuffle = sliceOrderSeed === undefined ? {} : { sliceOrderSeed };
+  const cluster = await connect({ address, session, ownerIndex, ownerCount: splits.length, ...shuffle });
+  try {
+    const forward = await new UlyssesContextAttention(null, cluster, attention).forward(q, k, v);
+    const { dq, dk, dv } = await forward.backward(dout);
+    return {
+      out: float32(forward.out),
+      lse: forward.lse.slice(),
+      dq: float32(dq),
+      dk: float32(dk),
+      dv: float32(dv),
+    };
+  } finally {
+    await cluster.close();
+  }
+}
+
+function float32({ data }: TensorView): Float32Array {
+  if (data instanceof Float32Array) return data.slice();
+  throw new Error('expected float32 results');
+}
+
+/** Shares of a tensor whose rows come first. */
+function joined(shares: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(shares.reduce((sum, share) => sum + share.length, 0));
+  let at = 0;
+  for (const share of shares) {
+    whole.set(share, at);
+    at += share.length;
+  }
+  return whole;
+}
+
+/** [b, h, s_local] of every owner -> [b, h, s]. */
+function joinedLse(shares: readonly Float32Array[], splits: readonly number[], heads: number): Float32Array {
+  const parts: Float32Array[] = [];
+  for (let head = 0; head < heads; head++) {
+    shares.forEach((share, owner) => {
+      const rows = splits[owner]!;
+      parts.push(share.subarray(head * rows, (head + 1) * rows));
+    });
+  }
+  return joined(parts);
+}

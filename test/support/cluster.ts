@@ -1,0 +1,164 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { connectCoordinator, type CoordinatorClient } from '@ulysses/rpc';
+
+export interface ClusterOptions {
+  readonly cpSize: number;
+  /** More flags of `ulysses up`. */
+  readonly flags?: readonly string[];
+}
+
+interface RankProcess {
+  readonly rank: number;
+  readonly member: string;
+  readonly pid: number;
+}
+
+/** A line of `ulysses up --json`: ready, or something that happened. */
+interface LauncherLine {
+  readonly ready?: boolean;
+  readonly address?: string;
+  readonly controlAddress?: string;
+  readonly coordinator?: { readonly pid: number };
+  readonly event?: string;
+  readonly complete?: boolean;
+  readonly ranks?: readonly RankProcess[];
+}
+
+const READY_MS = 30_000;
+
+/**
+ * A real cluster: `ulysses up --json` as a child process with a coordinator and ranks below it. Its logs are kept and
+ * printed only when it does not start.
+ */
+export class TestCluster {
+  readonly address: string;
+  readonly coordinatorPid: number;
+  readonly #launcher: ChildProcess;
+  readonly #coordinator: CoordinatorClient;
+  #ranks: readonly RankProcess[];
+  #complete = true;
+  #onChange: (() => void)[] = [];
+
+  constructor(launcher: ChildProcess, ready: LauncherLine) {
+    this.#launcher = launcher;
+    this.address = ready.address ?? '';
+    this.coordinatorPid = ready.coordinator?.pid ?? 0;
+    this.#ranks = ready.ranks ?? [];
+    this.#coordinator = connectCoordinator(this.address);
+  }
+
+  pidOf(rank: number): number {
+    const found = this.#ranks.find((process) => process.rank === rank);
+    if (found === undefined) throw new Error(`rank ${rank} has no process`);
+    return found.pid;
+  }
+
+  /** SIGKILL; until the launcher has seen it the membership counts as incomplete. */
+  kill(rank: number): void {
+    this.#complete = false;
+    process.kill(this.pidOf(rank), 'SIGKILL');
+  }
+
+  /** Resolves when every rank is taken again after a `kill`. */
+  async untilComplete(): Promise<void> {
+    while (!this.#complete) await new Promise<void>((resolve) => this.#onChange.push(resolve));
+  }
+
+  /** Resolves when every rank takes part in a running step. */
+  async untilStepRuns(): Promise<void> {
+    const deadline = performance.now() + READY_MS;
+    for (;;) {
+      const { ranks } = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
+      if (ranks.length > 0 && ranks.every(({ stepsRunning }) => stepsRunning > 0)) return;
+      if (performance.now() > deadline) throw new Error('no step ran');
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#coordinator.close();
+    if (this.#launcher.exitCode !== null) return;
+    const exited = once(this.#launcher, 'exit');
+    this.#launcher.kill('SIGTERM');
+    await exited;
+  }
+
+  handle(line: LauncherLine): void {
+    if (line.event !== 'epoch') return;
+    this.#complete = line.complete === true;
+    this.#ranks = line.ranks ?? [];
+    for (const resolve of this.#onChange.splice(0)) resolve();
+  }
+}
+
+const CLI = fileURLToPath(new URL('../../services/cli/dist/main.js', import.meta.url));
+
+export async function startCluster({ cpSize, flags = [] }: ClusterOptions): Promise<TestCluster> {
+  const size = ['--context-parallel-size', String(cpSize)];
+  const { child, firstLine, onLine } = await startProcess([CLI, 'up', '--json', '--log-level', 'warn', ...size, ...flags]);
+  const cluster = new TestCluster(child, firstLine);
+  onLine((line) => {
+    cluster.handle(line);
+  });
+  return cluster;
+}
+
+/** A coordinator and its only rank, which `ulysses up` does not start: context parallelism of one is no parallelism. */
+export async function startSingleRank(): Promise<{ readonly address: string; stop(): Promise<void> }> {
+  const logs = ['--log-level', 'warn'];
+  const coordinator = await startProcess([CLI, 'coordinator', '--context-parallel-size', '1', ...logs]);
+  const address = coordinator.firstLine.controlAddress ?? '';
+  const rank = await startProcess([CLI, 'rank', '--rendezvous', address, ...logs]);
+  const stop = async ({ child }: StartedProcess): Promise<void> => {
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    await exited;
+  };
+  return {
+    address,
+    stop: async () => {
+      await stop(rank);
+      await stop(coordinator);
+    },
+  };
+}
+
+interface StartedProcess {
+  readonly child: ChildProcess;
+  readonly firstLine: LauncherLine;
+  /** Hears of every later line. */
+  readonly onLine: (listener: (line: LauncherLine) => void) => void;
+}
+
+/** Runs a program that prints a ready line as JSON; with an IPC channel it ends with this process, whatever ends it. */
+async function startProcess(argv: readonly string[]): Promise<StartedProcess> {
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  const log: string[] = [];
+  createInterface({ input: child.stderr! }).on('line', (line) => {
+    log.push(line);
+    if (log.length > 50) log.shift();
+  });
+  return await new Promise<StartedProcess>((resolve, reject) => {
+    let listener: ((line: LauncherLine) => void) | null = null;
+    const giveUp = (reason: string): void => {
+      clearTimeout(timer);
+      child.kill('SIGKILL');
+      reject(new Error(`${argv.slice(1).join(' ')} did not start: ${reason}\n${log.join('\n')}`));
+    };
+    const timer = setTimeout(() => {
+      giveUp(`not ready within ${READY_MS} ms`);
+    }, READY_MS);
+    child.once('exit', (code) => {
+      giveUp(`exit code ${code}`);
+    });
+    createInterface({ input: child.stdout! }).on('line', (text) => {
+      const line = JSON.parse(text) as LauncherLine;
+      if (line.ready === true) {
+        clearTimeout(timer);
+        resolve({ child, firstLine: line, onLine: (next) => (listener = next) });
+      } else listener?.(line);
+    });
+  });
+}
