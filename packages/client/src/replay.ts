@@ -30,7 +30,7 @@ export async function withReplay<T>(
   const startedAt = performance.now();
   const never = new AbortController().signal;
   for (let replays = 0; ; replays++) {
-    const leftMs = deadlineMs - (performance.now() - startedAt);
+    const leftMs = Math.ceil(deadlineMs - (performance.now() - startedAt));
     try {
       if (leftMs <= 0) throw new UlyssesError('DEADLINE', `the call took longer than ${deadlineMs} ms`);
       signal?.throwIfAborted();

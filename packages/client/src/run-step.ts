@@ -76,6 +76,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
   } finally {
     ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
     linked.release();
+    await stream.return?.(undefined).catch(() => undefined);
   }
 }
 
