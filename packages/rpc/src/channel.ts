@@ -86,7 +86,7 @@ export class Channel {
       if (state !== connectivityState.IDLE && state !== connectivityState.CONNECTING) return;
       // Past the call's own deadline the call reports it.
       if (Date.now() >= deadlineAt) return;
-      if (Date.now() >= timeoutAt + 1e9) {
+      if (Date.now() >= timeoutAt) {
         throw new UlyssesError(
           'PEER_LOST',
           `no connection to ${this.address} within ${this.#connectTimeoutMs} ms`,
