@@ -26,10 +26,10 @@ describe('the aligned exchange of DefaultGatherSizeCalculator', () => {
     });
   });
 
-  it('refuses shards of different lengths, and names the calculator to use', async () => {
+  it('refuses shards of different lengths, and names the odd owner and the calculator to use', async () => {
     await expect(step([7, 6], stepInputs({ ...shape, rows: 13 }, 1))).rejects.toMatchObject({
-      code: 'SHAPE_MISMATCH',
-      message: expect.stringMatching(/7.*DynamicGatherSizeCalculator/),
+      code: 'STEP_MISMATCH',
+      message: expect.stringMatching(/owner 1: q_rows is 6, expected 7.*DynamicGatherSizeCalculator/),
     });
   });
 

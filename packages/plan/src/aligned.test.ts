@@ -26,6 +26,8 @@ test.each([
 
 test('aligned sizes divide heads and both extents', () => {
   expect(alignedSizes({ qSplits: [12], kvSplits: [24], qHeads: 28 })).toEqual([2, 4]);
+  expect(alignedSizes({ qSplits: [6, 0], kvSplits: [24], qHeads: 12 })).toEqual([2, 3, 6]);
+  expect(alignedSizes({ qSplits: [24], kvSplits: [3, 3], qHeads: 12 })).toEqual([2, 3, 6]);
   expect(alignedSizes({ qSplits: [8191], kvSplits: [8191], qHeads: 28 })).toEqual([]);
 });
 

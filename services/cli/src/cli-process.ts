@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { Deferred } from '@ulysses/runtime';
 import { environmentWith } from './config.js';
 
 const CLI = fileURLToPath(new URL('../dist/main.js', import.meta.url));
@@ -16,15 +17,15 @@ export interface Ended {
 export interface CliProcess {
   readonly pid: number;
   /** The first line on stdout, past or future, that `wanted` picks; throws when the process ends without one. */
-  until<T>(wanted: (line: string) => T | undefined): Promise<T>;
+  readonly until: <T>(wanted: (line: string) => T | undefined) => Promise<T>;
   /** Likewise on stderr. */
-  untilLogged<T>(wanted: (line: string) => T | undefined): Promise<T>;
+  readonly untilLogged: <T>(wanted: (line: string) => T | undefined) => Promise<T>;
   /**
    * Resolves when the process and its children are gone: services write their logs to the stderr that they inherited,
    * so it closes with the last of them.
    */
   readonly ended: Promise<Ended>;
-  kill(signal: NodeJS.Signals): void;
+  readonly kill: (signal: NodeJS.Signals) => void;
 }
 
 /** Runs the built command line. `env` is added to this process's environment. */
@@ -54,13 +55,21 @@ export function startCli(args: readonly string[], env: Readonly<Record<string, s
 }
 
 /** Runs to the end. */
-export async function runCli(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ended> {
+export async function runCli(
+  args: readonly string[],
+  env?: Readonly<Record<string, string>>,
+): Promise<Ended> {
   return await startCli(args, env).ended;
+}
+
+interface Waiting {
+  readonly onLine: (line: string) => void;
+  readonly onClose: (reason: string) => void;
 }
 
 class Lines {
   readonly all: string[] = [];
-  #waiting: { readonly onLine: (line: string) => void; readonly onClose: (reason: string) => void }[] = [];
+  readonly #waiting = new Set<Waiting>();
   #closed: string | null = null;
 
   constructor(input: NodeJS.ReadableStream) {
@@ -75,18 +84,27 @@ class Lines {
     for (const { onClose } of this.#waiting) onClose(reason);
   }
 
-  until<T>(wanted: (line: string) => T | undefined): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const onLine = (line: string): void => {
+  async until<T>(wanted: (line: string) => T | undefined): Promise<T> {
+    for (const line of this.all) {
+      const found = wanted(line);
+      if (found !== undefined) return found;
+    }
+    const next = new Deferred<T>();
+    const waiting = {
+      onLine: (line: string): void => {
         const found = wanted(line);
-        if (found !== undefined) resolve(found);
-      };
-      const onClose = (reason: string): void => {
-        reject(new Error(`the line that was waited for never came: the process ${reason}`));
-      };
-      for (const line of this.all) onLine(line);
-      if (this.#closed !== null) onClose(this.#closed);
-      this.#waiting.push({ onLine, onClose });
-    });
+        if (found !== undefined) next.resolve(found);
+      },
+      onClose: (reason: string): void => {
+        next.reject(new Error(`the line that was waited for never came: the process ${reason}`));
+      },
+    };
+    if (this.#closed !== null) waiting.onClose(this.#closed);
+    this.#waiting.add(waiting);
+    try {
+      return await next.promise;
+    } finally {
+      this.#waiting.delete(waiting);
+    }
   }
 }

@@ -81,6 +81,8 @@ describe('agreement of sequence owners', () => {
     expect(() => {
       requireAgreement(new Map(views.map((view, owner) => [owner, view])), false);
     }).not.toThrow();
-    expect(disagreement(views, true).details).toMatchObject({ field: 'q_rows', peer: 'owner 1' });
+    const error = disagreement(views, true);
+    expect(error.details).toMatchObject({ field: 'q_rows', peer: 'owner 1' });
+    expect(error.message).toContain('use DynamicGatherSizeCalculator');
   });
 });

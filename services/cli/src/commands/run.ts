@@ -75,7 +75,10 @@ async function launch(settings: ClusterSettings, logger: Logger): Promise<Cluste
 /** The command's exit code; throws what ended the cluster when that comes first, after the command is gone too. */
 async function runCommand([program, ...args]: readonly string[], cluster: Cluster): Promise<number> {
   if (program === undefined) throw new UlyssesError('INVARIANT', 'there is no command to run');
-  const child = spawn(program, args, { stdio: 'inherit', env: environmentWith({ ULYSSES_ADDRESS: cluster.address }) });
+  const child = spawn(program, args, {
+    stdio: 'inherit',
+    env: environmentWith({ ULYSSES_ADDRESS: cluster.address }),
+  });
   const exitCode = foreground(child);
   try {
     return await Promise.race([exitCode, cluster.failure]);

@@ -13,6 +13,7 @@ function service(name: string, summary: string): Command {
     summary,
     help: null,
     // With an IPC channel the service ends when this process is killed.
-    run: (argv) => foreground(fork(program, argv, { execArgv: [], stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })),
+    run: (argv) =>
+      foreground(fork(program, argv, { execArgv: [], stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })),
   };
 }

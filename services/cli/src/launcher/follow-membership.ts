@@ -1,5 +1,5 @@
 import { toUlyssesError } from '@ulysses/errors';
-import { connectCoordinator, type Membership } from '@ulysses/rpc';
+import { connectCoordinator, type CoordinatorClient, type Membership } from '@ulysses/rpc';
 import { delay, type Logger } from '@ulysses/runtime';
 
 const WATCH_AGAIN_MS = 100;
@@ -13,15 +13,23 @@ export async function followMembership(
 ): Promise<void> {
   const coordinator = connectCoordinator(address);
   while (!stop.aborted) {
-    try {
-      for await (const membership of coordinator.watchMembership({}, { signal: stop })) {
-        onMembership(membership);
-      }
-    } catch (thrown) {
-      const { code, message } = toUlyssesError(thrown);
-      if (!stop.aborted) logger.warn({ code, reason: message }, 'membership watch broke');
-    }
+    await watch(coordinator, onMembership, logger, stop);
     await delay(WATCH_AGAIN_MS, stop).catch(() => undefined);
   }
   coordinator.close();
+}
+
+async function watch(
+  coordinator: CoordinatorClient,
+  onMembership: (membership: Membership) => void,
+  logger: Logger,
+  stop: AbortSignal,
+): Promise<void> {
+  try {
+    for await (const membership of coordinator.watchMembership({}, { signal: stop }))
+      onMembership(membership);
+  } catch (thrown) {
+    const { code, message } = toUlyssesError(thrown);
+    if (!stop.aborted) logger.warn({ code, reason: message }, 'membership watch broke');
+  }
 }

@@ -13,7 +13,7 @@ interface Supervised {
   readonly stop: AbortController;
   readonly done: Promise<void>;
   /** What happened next, waiting for it. */
-  nextEvent(): Promise<string>;
+  readonly nextEvent: () => Promise<string>;
 }
 
 const stops: AbortController[] = [];
@@ -93,7 +93,7 @@ describe('superviseRank', () => {
     const { pids, done } = supervise(['crashes']);
     await expect(done).rejects.toMatchObject({
       code: 'PEER_LOST',
-      message: 'rank process m4 ended (exit code 1) and replacements keep ending right after their start',
+      message: 'rank process m4 ended (exit code 1), and so did those before it, soon after their start',
     });
     expect(pids).toHaveLength(5);
   });

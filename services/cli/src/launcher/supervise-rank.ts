@@ -1,7 +1,7 @@
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
 import { delay, type Logger } from '@ulysses/runtime';
 import { EXIT_CONFIG, type Child } from './child.js';
-import { RestartPace } from './restart-pace.js';
+import { RestartPace, type RankLife } from './restart-pace.js';
 
 export interface SupervisedRank {
   readonly member: string;
@@ -31,35 +31,34 @@ export async function superviseRank(options: SuperviseOptions, stop: AbortSignal
   const pace = new RestartPace();
   let replaces: string | null = null;
   while (!stop.aborted) {
-    const startedAt = performance.now();
-    const { member, child } = options.start();
-    const rank = { member, pid: child.pid };
-    const stopChild = (): void => {
-      void child.stop(options.stopGraceMs);
-    };
-    stop.addEventListener('abort', stopChild);
-    const joined = await joins(options, rank, child, replaces, stop);
-    const end = await child.ended;
-    stop.removeEventListener('abort', stopChild);
-    if (stop.aborted) return;
-
-    options.onLost(rank, end.reason);
-    await options.revoke(member);
-    const next = pace.after({ end, joined, ranMs: performance.now() - startedAt });
-    if (end.exitCode === EXIT_CONFIG) throw refused(member);
-    if (next.kind === 'give-up' || !options.restart) {
-      const why = options.restart ? 'replacements keep ending right after their start' : '--no-restart is set';
-      throw new UlyssesError('PEER_LOST', `rank process ${member} ended (${end.reason}) and ${why}`, {
-        member,
-      });
-    }
-    replaces = member;
-    await delay(next.pauseMs, stop).catch(() => undefined);
+    const { rank, life } = await live(options, replaces, stop);
+    if (life === null) return;
+    options.onLost(rank, life.end.reason);
+    await options.revoke(rank.member);
+    const pauseMs = pauseBeforeNext(options, rank, life, pace);
+    replaces = rank.member;
+    await delay(pauseMs, stop).catch(() => undefined);
   }
 }
 
-function refused(member: string): UlyssesError {
-  return new UlyssesError('CONFIG', `rank process ${member} refused its configuration, see its own words above`);
+/** One process from start to end; `life` is null when `stop` ended it. */
+async function live(
+  options: SuperviseOptions,
+  replaces: string | null,
+  stop: AbortSignal,
+): Promise<{ readonly rank: SupervisedRank; readonly life: RankLife | null }> {
+  const startedAt = performance.now();
+  const { member, child } = options.start();
+  const rank = { member, pid: child.pid };
+  const stopChild = (): void => {
+    void child.stop(options.stopGraceMs);
+  };
+  stop.addEventListener('abort', stopChild);
+  const joined = await joins(options, rank, child, replaces, stop);
+  const end = await child.ended;
+  stop.removeEventListener('abort', stopChild);
+  const ranMs = performance.now() - startedAt;
+  return { rank, life: stop.aborted ? null : { end, joined, ranMs } };
 }
 
 /** True when the process joined; one that does not in time is killed. */
@@ -81,4 +80,23 @@ async function joins(
     child.kill();
     return false;
   }
+}
+
+function pauseBeforeNext(
+  { restart }: SuperviseOptions,
+  { member }: SupervisedRank,
+  life: RankLife,
+  pace: RestartPace,
+): number {
+  const { exitCode, reason } = life.end;
+  if (exitCode === EXIT_CONFIG) {
+    const message = `rank process ${member} refused its configuration, for the reasons that it printed`;
+    throw new UlyssesError('CONFIG', message, { member });
+  }
+  const ended = `rank process ${member} ended (${reason})`;
+  if (!restart) throw new UlyssesError('PEER_LOST', `${ended} and --no-restart is set`, { member });
+  const next = pace.after(life);
+  if (next.kind === 'start') return next.pauseMs;
+  const hopeless = `${ended}, and so did those before it, soon after their start`;
+  throw new UlyssesError('PEER_LOST', hopeless, { member });
 }

@@ -30,7 +30,7 @@ it('a plan is explained: splits, units, bytes per pair, memory, balance, duplica
     step: b 1, s_q 5, s_kv 5, h 3, h_kv 1, d 8, f32, sbhd, full
     q rows of the 2 owners: 3 2
 
-    ranks, with bytes of memory for forward, for backward beyond it, and kept between the two:
+    ranks, with memory for forward, for backward beyond it, and kept between the two:
     rank  units  heads  q rows  kv rows  work  of its share  forward  backward  store
        0      2  1.600       8        5    40         1.067    864 B   + 832 B  864 B
        1      2  1.400       7        5    35         0.933    796 B   + 768 B  796 B
@@ -52,7 +52,7 @@ it('a plan is explained: splits, units, bytes per pair, memory, balance, duplica
     balance: 1.067 (largest rank over its fair share of visible work)
     kv duplication: 2.000 (10 rows of KV heads sent, 5 needed once)
     flops: forward 2.400e+3, backward 6.000e+3
-    aligned at cp_size: none above 1; unaligned at every other"
+    legal sizes: every cp_size unaligned; aligned at none"
   `);
 });
 
@@ -78,6 +78,8 @@ it('a rank without work is idle, and a packed causal batch is named', () => {
 
 it('samples are named when there are several, and long lists are cut', () => {
   const text = format({ ...SPEC, batch: 3, qHeads: 6 }, 2);
-  expect(text).toContain('  rank 0: sample 0 head 0, sample 0 head 1, sample 0 head 2, sample 0 head 3, … 5 more');
+  expect(text).toContain(
+    '  rank 0: sample 0 head 0, sample 0 head 1, sample 0 head 2, sample 0 head 3, … 5 more',
+  );
   expect(format(SPEC, 13)).toContain('(every pair: --json)');
 });

@@ -11,17 +11,13 @@ const UNITS_SHOWN = 4;
 export function formatPlan(spec: StepSpec, report: PlanReport, tables: readonly RankTable[]): string {
   const sections = [
     formatHead(spec, report),
-    `${title('ranks, with bytes of memory for forward, for backward beyond it, and kept between the two')}\n${formatRanks(report)}`,
-    `${title('units')}\n${tables.map((table) => formatUnits(spec, table)).join('\n')}`,
+    `ranks, with memory for forward, for backward beyond it, and kept between the two:\n${formatRanks(report)}`,
+    `units:\n${tables.map((table) => formatUnits(spec, table)).join('\n')}`,
     formatPass('forward', report.forward),
     formatPass('backward', report.backward),
     formatSums(report),
   ];
   return sections.join('\n\n');
-}
-
-function title(text: string): string {
-  return `${text}:`;
 }
 
 function formatHead(spec: StepSpec, { planId, cpSize, owners, strategy, qRows, kvRows }: PlanReport): string {
@@ -61,7 +57,6 @@ const RANK_COLUMNS: readonly Column[] = [
   'store',
 ].map((text) => ({ title: text, align: 'right' }));
 
-/** `forward`, `backward`, `store`: bytes of memory. */
 function formatRanks({ ranks }: PlanReport): string {
   const rows = ranks.map((cost) => [
     String(cost.rank),
@@ -116,7 +111,7 @@ function formatSums({ balance, kvDuplication, alignedSizes, flops }: PlanReport)
     `balance: ${decimal(balance)} (largest rank over its fair share of visible work)`,
     `kv duplication: ${decimal(factor)} (${rowsSent} rows of KV heads sent, ${rowsNeeded} needed once)`,
     `flops: forward ${flops.forward.toExponential(3)}, backward ${flops.backward.toExponential(3)}`,
-    `aligned at cp_size: ${alignedSizes.length === 0 ? 'none above 1' : alignedSizes.join(', ')}; unaligned at every other`,
+    `legal sizes: every cp_size unaligned; aligned ${alignedSizes.length === 0 ? 'at none' : `at ${alignedSizes.join(', ')}`}`,
   ].join('\n');
 }
 

@@ -46,8 +46,15 @@ export const PLAN_OPTIONS = {
   headSize: integerOption({ ...named('head-size'), min: 1, default: 128, help: 'Elements of a head.' }),
   batch: integerOption({ ...named('batch'), min: 1, default: 1, help: 'Samples.' }),
   dtype: choiceOption(DTYPES, { ...named('dtype'), default: 'f32', help: 'Element type of the tensors.' }),
-  layout: choiceOption(LAYOUTS, { ...named('layout'), default: null, help: 'Order of dimensions; none means sbhd.' }),
-  causal: switchOption({ ...named('causal'), help: 'Rows see no later keys; without, every row sees every key.' }),
+  layout: choiceOption(LAYOUTS, {
+    ...named('layout'),
+    default: null,
+    help: 'Order of dimensions; none means sbhd.',
+  }),
+  causal: switchOption({
+    ...named('causal'),
+    help: 'Rows see no later keys; without, every row sees every key.',
+  }),
   window: integerOption({
     ...named('window'),
     default: null,

@@ -1,0 +1,51 @@
+import {
+  connect,
+  DynamicGatherSizeCalculator,
+  UlyssesContextAttention,
+  type TensorView,
+} from '@ulysses/client';
+import type { Tensor } from '../model/tensor.js';
+import type { Attention, HeadShape } from './attention.js';
+
+/**
+ * Attention on a cluster: this process holds the whole text, the ranks compute it, unaligned, at whatever length it
+ * has. Null core attention means the ranks' own devices.
+ */
+export async function connectClusterAttention(address: string, shape: HeadShape): Promise<Attention> {
+  const cluster = await connect({ address, job: 'train-text' });
+  const attention = new UlyssesContextAttention(null, cluster, {
+    gatherSizeCalculator: new DynamicGatherSizeCalculator(),
+    causal: true,
+  });
+
+  /** [s, heads * d] as [s, 1, heads, d]. */
+  const view = ({ data, rows }: Tensor, heads: number): TensorView => ({
+    data,
+    dtype: 'f32',
+    extents: { layout: 'sbhd', rows, batch: 1, heads, headSize: shape.headSize },
+  });
+
+  return {
+    async forward({ q, k, v }, out, signal) {
+      const attentionMaskLengths = [q.rows];
+      const step = await attention.forward(
+        view(q, shape.heads),
+        view(k, shape.kvHeads),
+        view(v, shape.kvHeads),
+        { attentionMaskLengths, signal },
+      );
+      out.data.set(step.out.data);
+      return {
+        report: step.report,
+        async backward(dout, { dq, dk, dv }, backwardSignal) {
+          const gradients = await step.backward(view(dout, shape.heads), { signal: backwardSignal });
+          dq.data.set(gradients.dq.data);
+          dk.data.set(gradients.dk.data);
+          dv.data.set(gradients.dv.data);
+          return gradients.report;
+        },
+      };
+    },
+    close: () => cluster.close(),
+  };
+}

@@ -1,0 +1,261 @@
+//! The data plane of one process, and what it reports to JavaScript.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use napi::bindgen_prelude::Object;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status, check_status, sys};
+use napi_derive::napi;
+use ulysses_dataplane::{self as dataplane, Connected, Event, Plane, PlaneOptions};
+
+use crate::checked::whole;
+use crate::failure::{Failure, Result};
+use crate::queue::Deferred;
+use crate::received::Received;
+use crate::region::Memory;
+use crate::step::{Party, SegmentPlace, StepKey, StepRegistration, segments, tensor};
+
+/// `PlaneEvent` of `src/types.ts`.
+#[napi(discriminant = "kind", discriminant_case = "kebab-case", object_from_js = false)]
+pub enum PlaneEvent {
+    Granule { key: StepKey, granule: u32 },
+    Received { key: StepKey },
+    Sent { key: StepKey },
+    Failed { key: StepKey, code: String, message: String, peer: String },
+    LinkLost { link: String, reason: String },
+}
+
+impl From<Event> for PlaneEvent {
+    fn from(event: Event) -> PlaneEvent {
+        match event {
+            Event::Granule { key, granule } => PlaneEvent::Granule { key: key.into(), granule },
+            Event::Received { key } => PlaneEvent::Received { key: key.into() },
+            Event::Sent { key } => PlaneEvent::Sent { key: key.into() },
+            Event::Failed { key, code, message, peer } => PlaneEvent::Failed { key: key.into(), code, message, peer },
+            Event::LinkLost { link, reason } => PlaneEvent::LinkLost { link, reason },
+        }
+    }
+}
+
+/// Calls JavaScript from the plane's thread: errors of the callback are uncaught exceptions there.
+type Listener = ThreadsafeFunction<PlaneEvent, (), PlaneEvent, Status, false>;
+
+/// Running sums since the plane was opened.
+#[napi(object)]
+pub struct Counters {
+    pub sent_bytes: f64,
+    pub received_bytes: f64,
+    pub relayed_bytes: f64,
+    pub steps: f64,
+    pub links: f64,
+}
+
+#[napi(object)]
+pub struct StepBytes {
+    pub bytes_sent: f64,
+    pub bytes_received: f64,
+}
+
+struct Open {
+    plane: Arc<Plane>,
+    listener: Arc<Listener>,
+    received: Arc<Received>,
+    listens: bool,
+}
+
+#[napi]
+pub struct TensorPlane {
+    /// None once it is closed.
+    open: Mutex<Option<Open>>,
+}
+
+#[napi]
+impl TensorPlane {
+    /// `listen` is `host:port`; the plane then keeps the process alive until it is closed. One that only dials does so
+    /// while a step is registered.
+    #[napi(factory, catch_unwind)]
+    pub fn open(
+        env: Env,
+        memory: &Memory,
+        listen: Option<String>,
+        description: String,
+        listener: Listener,
+    ) -> napi::Result<TensorPlane> {
+        let listens = listen.is_some();
+        let options = PlaneOptions { listen, ..PlaneOptions::new(description) };
+        let listener = Arc::new(listener);
+        let received = Arc::new(Received::default());
+        let (callee, counted) = (listener.clone(), received.clone());
+        let report = move |event: Event| {
+            if let Event::Granule { key, granule } = &event {
+                counted.count(key, *granule);
+            }
+            // Refused only while the environment ends.
+            callee.call(event.into(), ThreadsafeFunctionCallMode::NonBlocking);
+        };
+        let plane = Plane::open(options, memory.pool.clone(), Box::new(report)).map_err(Failure::from)?;
+        let plane = Arc::new(plane);
+        let ended = Arc::downgrade(&plane);
+        env.add_env_cleanup_hook(ended, |plane| {
+            if let Some(plane) = plane.upgrade() {
+                plane.close();
+            }
+        })?;
+        let open = Open { plane, listener, received, listens };
+        open.keep_alive(env)?;
+        Ok(TensorPlane { open: Mutex::new(Some(open)) })
+    }
+
+    /// Where it listens.
+    #[napi(catch_unwind)]
+    pub fn address(&self) -> napi::Result<Option<String>> {
+        self.with(|open| Ok(open.plane.local_addr().map(|address| address.to_string())))
+    }
+
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn connect_rank<'e>(
+        &self,
+        env: &'e Env,
+        link: String,
+        address: String,
+        party: String,
+        deadline_ms: f64,
+    ) -> napi::Result<Object<'e>> {
+        self.with(|open| {
+            let deadline = deadline(deadline_ms)?;
+            let (connected, promise) = settling(env)?;
+            open.plane.connect_rank(&link, &address, &party, deadline, connected);
+            Ok(promise)
+        })
+    }
+
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn connect_owner<'e>(
+        &self,
+        env: &'e Env,
+        link: String,
+        address: String,
+        party: String,
+        deadline_ms: f64,
+    ) -> napi::Result<Object<'e>> {
+        self.with(|open| {
+            let deadline = deadline(deadline_ms)?;
+            let (connected, promise) = settling(env)?;
+            open.plane.connect_owner(&link, &address, &party, deadline, connected);
+            Ok(promise)
+        })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn disconnect(&self, link: String) -> napi::Result<()> {
+        self.with(|open| {
+            open.plane.disconnect(&link);
+            Ok(())
+        })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn register_step(&self, env: Env, registration: StepRegistration) -> napi::Result<()> {
+        let registration = registration.parse()?;
+        self.with(|open| {
+            open.received.register(&open.plane, registration).map_err(Failure::from)?;
+            open.keep_alive(env)
+        })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn send(
+        &self,
+        key: StepKey,
+        destination: Party,
+        tensor_name: String,
+        first_segment: f64,
+        places: Vec<SegmentPlace>,
+    ) -> napi::Result<()> {
+        let (key, destination) = (key.parse()?, destination.parse("destination")?);
+        let (tensor, segments) = (tensor(&tensor_name)?, segments(places)?);
+        let first_segment = whole("firstSegment", first_segment, 0, u32::MAX.into())? as u32;
+        self.with(|open| {
+            let sent = open.plane.send(&key, destination, tensor, first_segment, segments);
+            Ok(sent.map_err(Failure::from)?)
+        })
+    }
+
+    /// Forgets the step: nothing more is placed in its memory, or sent from it.
+    #[napi(catch_unwind)]
+    pub fn close_step(&self, env: Env, key: StepKey) -> napi::Result<StepBytes> {
+        let key = key.parse()?;
+        self.with(|open| {
+            let bytes_sent = open.plane.step_sent_bytes(&key).unwrap_or(0) as f64;
+            open.plane.close_step(&key);
+            let bytes_received = open.received.close(&key) as f64;
+            open.keep_alive(env)?;
+            Ok(StepBytes { bytes_sent, bytes_received })
+        })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn counters(&self) -> napi::Result<Counters> {
+        self.with(|open| {
+            let counters = open.plane.counters();
+            Ok(Counters {
+                sent_bytes: counters.sent_bytes as f64,
+                received_bytes: counters.received_bytes as f64,
+                relayed_bytes: counters.relayed_bytes as f64,
+                steps: counters.steps as f64,
+                links: counters.links as f64,
+            })
+        })
+    }
+
+    /// Ends links and steps. Does nothing the second time.
+    #[napi(catch_unwind)]
+    pub fn close(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(open) = open {
+            open.plane.close();
+        }
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&Open) -> napi::Result<T>) -> napi::Result<T> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = || Failure::new("CANCELLED", "the tensor plane is closed");
+        call(open.as_ref().ok_or_else(closed)?)
+    }
+}
+
+impl Open {
+    /// Whether the event loop waits for this plane's events.
+    fn keep_alive(&self, env: Env) -> napi::Result<()> {
+        let waits = self.listens || self.plane.counters().steps > 0;
+        self.listener.handle.with_read_aborted(|aborted| {
+            if aborted {
+                return Ok(());
+            }
+            let raw = self.listener.raw();
+            // SAFETY: the function is alive as long as it is not aborted, and this is the environment's own thread.
+            check_status!(unsafe {
+                if waits {
+                    sys::napi_ref_threadsafe_function(env.raw(), raw)
+                } else {
+                    sys::napi_unref_threadsafe_function(env.raw(), raw)
+                }
+            })
+        })
+    }
+}
+
+fn deadline(deadline_ms: f64) -> Result<Duration> {
+    whole("deadlineMs", deadline_ms, 1, u32::MAX.into()).map(Duration::from_millis)
+}
+
+/// A promise, and the callback that settles it.
+fn settling(env: &Env) -> napi::Result<(Connected, Object<'_>)> {
+    let (deferred, promise): (Deferred, _) = env.create_deferred()?;
+    let connected = move |outcome: dataplane::Result<()>| match outcome {
+        Ok(()) => deferred.resolve(|_| Ok(())),
+        Err(error) => deferred.reject(Failure::from(error).into()),
+    };
+    Ok((Box::new(connected), promise))
+}

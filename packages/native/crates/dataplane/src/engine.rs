@@ -1,0 +1,211 @@
+//! What the plane's thread and its callers share: steps, links and the paths between them.
+//!
+//! Locks are taken in the order steps, links, one step, one mailbox, and none is held while another thread is waited for.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::{Code, Error, Result};
+use crate::events::Event;
+use crate::link::{Links, Payload, Slice, Status};
+use crate::lock;
+use crate::memory::RegionPool;
+use crate::names::{Party, StepKey, Tensor};
+use crate::options::PlaneOptions;
+use crate::registration::{SegmentPlace, StepRegistration};
+use crate::steps::{Step, Steps};
+use crate::traffic::{Counters, Traffic};
+use crate::wire::{Ack, SliceHead};
+
+pub(crate) struct Engine {
+    pub(crate) options: PlaneOptions,
+    /// For strided rows to be packed in.
+    pub(crate) pool: RegionPool,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) links: Mutex<Links>,
+    steps: Mutex<Steps>,
+    /// Told when steps are registered or closed.
+    changed: Notify,
+    events: UnboundedSender<Event>,
+}
+
+impl Engine {
+    pub(crate) fn new(options: PlaneOptions, pool: RegionPool, events: UnboundedSender<Event>) -> Engine {
+        Engine {
+            options,
+            pool,
+            traffic: Arc::default(),
+            links: Mutex::default(),
+            steps: Mutex::default(),
+            changed: Notify::new(),
+            events,
+        }
+    }
+
+    pub(crate) fn register_step(&self, registration: StepRegistration) -> Result<()> {
+        if self.events.is_closed() {
+            return Err(Error::new(Code::Cancelled, "the plane is closed"));
+        }
+        let step = Arc::new(Step::new(registration, self.events.clone())?);
+        lock(&self.steps).insert(step.clone())?;
+        step.announce();
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    pub(crate) fn send(
+        &self,
+        key: &StepKey,
+        destination: Party,
+        tensor: Tensor,
+        first_segment: u32,
+        segments: Vec<SegmentPlace>,
+    ) -> Result<()> {
+        let step = self.registered_step(key)?;
+        let link = step.link_to(destination)?;
+        let mut slices = Vec::with_capacity(segments.len());
+        let mut bytes = 0;
+        for (place, segment) in segments.into_iter().zip(first_segment..) {
+            place.check(&format!("segments: number {segment} of {tensor} for {destination}"))?;
+            let segment_bytes = place.bytes() as u64;
+            if segment_bytes == 0 {
+                continue;
+            }
+            bytes += segment_bytes;
+            let head = SliceHead { source: step.party, destination, tensor, segment, offset_bytes: 0, segment_bytes };
+            slices.push(Slice { step: step.clone(), head, payload: Payload::Rows(place) });
+        }
+        if step.queue(destination, bytes)? {
+            // The step has failed then, which is the caller's answer.
+            let _ = self.queue(&step, link, destination, slices);
+        }
+        Ok(())
+    }
+
+    /// Queues on a link. Fails, and fails the step, when it is not connected. False when the step is over.
+    fn queue(
+        &self,
+        step: &Step,
+        link: &str,
+        destination: Party,
+        slices: impl IntoIterator<Item = Slice>,
+    ) -> Result<bool> {
+        let outlet = lock(&self.links).outlet(link);
+        if !outlet.is_some_and(|outlet| outlet.push(slices, usize::MAX)) {
+            let message = format!("link {link} to {destination} is not connected");
+            step.fail(Code::PeerLost.as_str(), message.clone(), &destination.to_string());
+            return Err(Error::new(Code::PeerLost, message));
+        }
+        let live = step.is_live();
+        if !live {
+            // It was closed while this was queued.
+            lock(&self.links).purge();
+        }
+        Ok(live)
+    }
+
+    fn registered_step(&self, key: &StepKey) -> Result<Arc<Step>> {
+        let steps = lock(&self.steps);
+        steps.get(key).ok_or_else(|| match steps.was_closed(key) {
+            true => Error::new(Code::Cancelled, format!("step {key} is closed")),
+            false => Error::new(Code::PlanInvalid, format!("step {key} is not registered")),
+        })
+    }
+
+    /// The step of an incoming slice; `waits` for it to be registered, unless it is late.
+    pub(crate) async fn find_step(&self, key: &StepKey, waits: bool) -> Option<Arc<Step>> {
+        let deadline = Instant::now() + self.options.early_slice_timeout;
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            {
+                let steps = lock(&self.steps);
+                let step = steps.get(key);
+                if step.is_some() || !waits || steps.is_late(key) {
+                    return step;
+                }
+            }
+            timeout_at(deadline, changed).await.ok()?;
+        }
+    }
+
+    /// Passes payload on to its destination. False when the step is over.
+    pub(crate) fn forward(&self, step: &Arc<Step>, head: SliceHead, payload: Bytes) -> Result<bool> {
+        if !step.is_live() {
+            return Ok(false);
+        }
+        let link = step.link_to(head.destination)?;
+        let bytes = payload.len();
+        let hold = step.hold(bytes)?;
+        let slice = Slice { step: step.clone(), head, payload: Payload::Relayed(payload, hold) };
+        let live = self.queue(step, link, head.destination, [slice])?;
+        self.traffic.count_relayed(bytes);
+        Ok(live)
+    }
+
+    pub(crate) fn acknowledged(&self, ack: Ack) {
+        let step = lock(&self.steps).get(&ack.step);
+        if let Some(step) = step.filter(|step| step.epoch == ack.epoch) {
+            step.acknowledged(ack);
+        }
+    }
+
+    pub(crate) fn close_step(&self, key: &StepKey) {
+        let step = lock(&self.steps).remove(key);
+        self.changed.notify_waiters();
+        let Some(step) = step else { return };
+        step.close();
+        lock(&self.links).purge();
+    }
+
+    pub(crate) fn step_sent_bytes(&self, key: &StepKey) -> Option<u64> {
+        lock(&self.steps).get(key).map(|step| step.sent_bytes())
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let steps = lock(&self.steps).len();
+        self.traffic.counters(steps, lock(&self.links).len())
+    }
+
+    pub(crate) fn link_lost(&self, link: &str, id: u64, reason: &str) {
+        let removed = lock(&self.links).lose(link, id);
+        if let Some(removed) = removed {
+            self.report_lost(link, reason);
+            removed.end(Status::new(Status::UNAVAILABLE, reason));
+        }
+    }
+
+    /// A peer's call was answered to its end.
+    pub(crate) fn call_ended(&self, link: &str, id: u64) {
+        if lock(&self.links).leave(link, id) {
+            self.report_lost(link, "the peer ended its calls");
+        }
+    }
+
+    fn report_lost(&self, link: &str, reason: &str) {
+        // The receiver is gone only when the plane is closed, and then nobody listens.
+        let _ = self.events.send(Event::LinkLost { link: link.to_string(), reason: reason.to_string() });
+    }
+
+    pub(crate) fn dial_failed(&self, link: &str, id: u64) {
+        // Not an event: whoever dials is told by the result.
+        drop(lock(&self.links).lose(link, id));
+    }
+
+    pub(crate) fn disconnect(&self, link: &str) {
+        let removed = lock(&self.links).remove_dialled(link);
+        removed.end(Status::new(Status::ABORTED, "disconnected"));
+    }
+
+    /// Lets go of all memory, when the thread has ended.
+    pub(crate) fn clear(&self) {
+        let steps = lock(&self.steps).drain();
+        steps.iter().for_each(|step| step.close());
+        let links = lock(&self.links).drain();
+        links.into_iter().for_each(|link| link.end(Status::new(Status::UNAVAILABLE, "the plane is closed")));
+    }
+}

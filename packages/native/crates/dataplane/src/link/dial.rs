@@ -1,0 +1,206 @@
+//! Links that this process opens.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::link::body::{AckBody, SliceBody};
+use crate::link::frames::{Frames, read_acks, with_sources};
+use crate::link::inlet::Inlet;
+use crate::link::mailbox::Mailbox;
+use crate::link::party::is_party;
+use crate::link::table::OnPanic;
+use crate::link::{AckSender, CallBody, Outlet, PARTY_KEY, PULL_PATH, PUSH_PATH, Status};
+use crate::lock;
+use crate::options::PlaneOptions;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Push only: the peer dials back for its own slices.
+    Rank,
+    /// Push and Pull: nobody can dial this process.
+    Owner,
+}
+
+pub(crate) struct Dial {
+    pub(crate) link: String,
+    pub(crate) address: String,
+    pub(crate) party: String,
+    pub(crate) kind: Kind,
+    pub(crate) deadline: Duration,
+}
+
+/// Tells the caller how dialling went: once, even if the plane goes away before.
+pub(crate) struct Done(Option<Box<dyn FnOnce(Result<()>) + Send>>);
+
+impl Done {
+    pub(crate) fn new(done: Box<dyn FnOnce(Result<()>) + Send>) -> Done {
+        Done(Some(done))
+    }
+
+    fn tell(mut self, result: Result<()>) {
+        self.0.take().into_iter().for_each(|done| done(result.clone()));
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        let cancelled = || Err(Error::new(Code::Cancelled, "the link was replaced or its plane closed"));
+        self.0.take().into_iter().for_each(|done| done(cancelled()));
+    }
+}
+
+/// Opens a link and keeps it until it breaks. `id` is its place in the table.
+pub(crate) async fn dial(engine: Arc<Engine>, dial: Dial, id: u64, done: Done) {
+    let Dial { link, address, deadline, .. } = &dial;
+    let _on_panic = OnPanic { engine: &engine, link, id };
+    let connected = timeout(*deadline, connect(&engine, &dial)).await.unwrap_or_else(|_| {
+        let message = format!("link {link}: {address} did not answer within {} ms", deadline.as_millis());
+        Err(Error::new(Code::Deadline, message))
+    });
+    match connected {
+        Ok(connected) => {
+            if lock(&engine.links).finish_dial(link, id, connected.outlet.clone()) {
+                done.tell(Ok(()));
+                let reason = connected.run(&engine).await;
+                engine.link_lost(link, id, &reason.message);
+            }
+        }
+        Err(error) => {
+            engine.dial_failed(link, id);
+            done.tell(Err(error));
+        }
+    }
+}
+
+struct Connected {
+    outlet: Arc<Outlet>,
+    push: Frames,
+    pull: Option<(Inlet, Frames)>,
+    connection: Connection,
+    /// Kept, because the connection ends when nobody can make requests on it.
+    requests: SendRequest<CallBody>,
+}
+
+/// The task that moves a connection's bytes; dropping it closes the socket.
+struct Connection(JoinHandle<Status>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn connect(engine: &Arc<Engine>, dial: &Dial) -> Result<Connected> {
+    let lost = |reason: String| Error::new(Code::PeerLost, format!("link {} to {}: {reason}", dial.link, dial.address));
+    if !is_party(&dial.party) {
+        let message =
+            format!("{PARTY_KEY}: {:?}, expected rank/<index>/<member> or owner/<index>/<job>/<session>", dial.party);
+        return Err(Error::new(Code::Config, message));
+    }
+    let stream = TcpStream::connect(&dial.address).await.map_err(|error| lost(error.to_string()))?;
+    stream.set_nodelay(true).map_err(|error| lost(error.to_string()))?;
+    let (mut requests, connection) =
+        builder(&engine.options).handshake(TokioIo::new(stream)).await.map_err(|error| lost(with_sources(&error)))?;
+    let connection = Connection(tokio::spawn(async move {
+        let reason =
+            connection.await.map_or_else(|error| with_sources(&error), |()| "the connection was closed".into());
+        Status::new(Status::UNAVAILABLE, reason)
+    }));
+
+    let outlet = Arc::new(Outlet::waiting());
+    outlet.attach();
+    let slices = SliceBody::new(outlet.clone(), engine, None);
+    let push = call(&mut requests, dial, PUSH_PATH, CallBody::Slices(slices));
+    let push = Frames::new(push.await.map_err(|status| lost(status.message))?);
+    let pull = match dial.kind {
+        Kind::Rank => None,
+        Kind::Owner => {
+            let acks = Arc::new(Mailbox::new());
+            let inlet = Inlet::new(engine.clone(), AckSender::new(acks.clone()), true);
+            let pull = call(&mut requests, dial, PULL_PATH, CallBody::Acks(AckBody::new(acks, None)));
+            Some((inlet, Frames::new(pull.await.map_err(|status| lost(status.message))?)))
+        }
+    };
+    Ok(Connected { outlet, push, pull, connection, requests })
+}
+
+fn builder(options: &PlaneOptions) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(options.stream_window_bytes)
+        .initial_connection_window_size(options.connection_window_bytes)
+        .max_frame_size(options.frame_bytes)
+        .keep_alive_interval(options.keepalive_interval)
+        .keep_alive_timeout(options.keepalive_timeout)
+        .keep_alive_while_idle(true);
+    builder
+}
+
+/// Opens a call and waits until the peer has taken it.
+async fn call(
+    requests: &mut SendRequest<CallBody>,
+    dial: &Dial,
+    path: &str,
+    body: CallBody,
+) -> std::result::Result<Incoming, Status> {
+    let broken = |error: hyper::Error| Status::new(Status::UNAVAILABLE, with_sources(&error));
+    let invalid = |error: http::Error| Status::new(Status::INVALID_ARGUMENT, error.to_string());
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("http://{}{path}", dial.address))
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .header(PARTY_KEY, HeaderValue::try_from(&dial.party).map_err(|error| invalid(error.into()))?)
+        .body(body)
+        .map_err(invalid)?;
+    requests.ready().await.map_err(broken)?;
+    let response = requests.send_request(request).await.map_err(broken)?;
+    match Status::from_headers(response.headers()) {
+        Some(status) => Err(status),
+        None if !response.status().is_success() => {
+            Err(Status::new(Status::UNAVAILABLE, format!("HTTP status {}", response.status())))
+        }
+        None => Ok(response.into_body()),
+    }
+}
+
+impl Connected {
+    /// Reads what comes until the link breaks; returns why.
+    async fn run(self, engine: &Engine) -> Status {
+        let Connected { outlet, mut push, pull, mut connection, requests: _requests } = self;
+        let push = async {
+            match read_acks(engine, &mut push).await {
+                Ok(()) => push.ending(),
+                Err(status) => status,
+            }
+        };
+        let pull = async {
+            let Some((mut inlet, mut frames)) = pull else { return pending().await };
+            match inlet.read(&mut frames).await {
+                Ok(()) => frames.ending(),
+                Err(status) => status,
+            }
+        };
+        let reason = tokio::select! {
+            status = push => status,
+            status = pull => status,
+            ended = &mut connection.0 => {
+                ended.unwrap_or_else(|_| Status::new(Status::UNAVAILABLE, "the connection's task ended"))
+            }
+        };
+        outlet.cut(reason.clone());
+        reason
+    }
+}

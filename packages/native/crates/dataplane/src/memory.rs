@@ -1,0 +1,362 @@
+//! Memory that the core owns and lends: to kernels, to sockets, and to JavaScript as external array buffers.
+//!
+//! Invariants:
+//! M1. The bytes of a region never move and live until its last clone is dropped.
+//! M2. Every byte range has one writer at a time, and nobody reads it until that writer has said so (a granule or received
+//!     event, the end of a kernel call). Rows handed to `send` are not written until they are sent or their step is closed.
+//!     The data plane writes only inside ranges that a step registration reserved, and checks them at registration.
+//! M3. A region starts zeroed and is aligned to 64 bytes.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::error::{Code, Error, Result};
+
+/// Alignment of every region, in bytes: a cache line and the widest vector.
+pub const REGION_ALIGN: usize = 64;
+
+/// From here on regions are mappings of their own, in huge pages where the system offers them.
+const MAPPED_BYTES: usize = 2 << 20;
+
+/// A block of core-owned memory. Clones share it; it goes back to its pool when the last one is dropped.
+#[derive(Clone)]
+pub struct Region(Arc<Allocation>);
+
+struct Allocation {
+    block: Block,
+    len: usize,
+    pool: Arc<Shared>,
+}
+
+impl Region {
+    pub fn len(&self) -> usize {
+        self.0.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// Address of the first byte, valid for `len()` bytes while any clone lives. Reading and writing through it is subject to M2.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.0.block.start.as_ptr()
+    }
+
+    /// Whether `[offset, offset + len)` lies inside.
+    pub fn contains(&self, offset: usize, len: usize) -> bool {
+        offset.checked_add(len).is_some_and(|end| end <= self.0.len)
+    }
+
+    /// The bytes `[offset, offset + len)`.
+    ///
+    /// # Safety
+    /// Nobody writes the range while the slice lives (M2).
+    ///
+    /// # Panics
+    /// If the range is not inside the region.
+    pub unsafe fn slice(&self, offset: usize, len: usize) -> &[u8] {
+        assert!(self.contains(offset, len), "range {offset}+{len} outside a region of {} bytes", self.0.len);
+        // SAFETY: in bounds (checked), alive and in place (M1), initialised (M3), not written (caller, M2).
+        unsafe { std::slice::from_raw_parts(self.as_ptr().add(offset), len) }
+    }
+
+    /// The bytes `[offset, offset + len)`, holding on to the region.
+    ///
+    /// # Safety
+    /// Nobody writes the range while the result or a clone of it lives (M2).
+    pub(crate) unsafe fn share(&self, offset: usize, len: usize) -> Bytes {
+        assert!(self.contains(offset, len), "range {offset}+{len} outside a region of {} bytes", self.0.len);
+        Bytes::from_owner(Shares { region: self.clone(), offset, len })
+    }
+
+    /// Copies `bytes` to `offset`.
+    ///
+    /// # Safety
+    /// The caller is the only one who reads or writes the range (M2).
+    ///
+    /// # Panics
+    /// If the range is not inside the region.
+    pub unsafe fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(
+            self.contains(offset, bytes.len()),
+            "range {offset}+{} outside a region of {} bytes",
+            bytes.len(),
+            self.0.len
+        );
+        // SAFETY: in bounds (checked), alive (M1), exclusive (caller, M2), so `bytes` cannot overlap it either.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.as_ptr().add(offset), bytes.len()) }
+    }
+}
+
+struct Shares {
+    region: Region,
+    offset: usize,
+    len: usize,
+}
+
+impl AsRef<[u8]> for Shares {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: whoever called `share` promised it.
+        unsafe { self.region.slice(self.offset, self.len) }
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Region({} bytes)", self.0.len)
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        self.pool.give_back(Block { ..self.block })
+    }
+}
+
+/// Hands out regions and keeps freed ones for the next step, because the first touch of a fresh mapping costs ten times a warm copy.
+#[derive(Clone)]
+pub struct RegionPool(Arc<Shared>);
+
+struct Shared {
+    /// Most bytes kept for reuse.
+    retain_bytes: usize,
+    state: Mutex<PoolState>,
+}
+
+#[derive(Default)]
+struct PoolState {
+    allocated_bytes: usize,
+    retained_bytes: usize,
+    /// Free blocks by size.
+    free: BTreeMap<usize, Vec<Block>>,
+}
+
+/// What a pool holds, in bytes; sizes are of whole blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// In regions that are alive.
+    pub allocated_bytes: usize,
+    /// Freed and kept for reuse.
+    pub retained_bytes: usize,
+}
+
+impl RegionPool {
+    /// A pool that keeps at most `retain_bytes` of freed memory.
+    pub fn new(retain_bytes: usize) -> RegionPool {
+        RegionPool(Arc::new(Shared { retain_bytes, state: Mutex::default() }))
+    }
+
+    /// A zeroed region of `len` bytes. Fails with OVERLOADED when the system has no memory left.
+    pub fn allocate(&self, len: usize) -> Result<Region> {
+        let region = self.allocate_dirty(len)?;
+        if region.0.block.dirty {
+            // SAFETY: in bounds, and nobody else has seen this region yet.
+            unsafe { std::ptr::write_bytes(region.as_ptr(), 0, len) }
+        }
+        Ok(region)
+    }
+
+    /// A region whose bytes are whatever an earlier one left: for the caller's own scratch that it overwrites, never for users.
+    pub(crate) fn allocate_dirty(&self, len: usize) -> Result<Region> {
+        let size = block_bytes(len);
+        let recycled = self.0.take(size);
+        let block = match recycled {
+            Some(block) => block,
+            None => Block::map(size)
+                .ok_or_else(|| Error::new(Code::Overloaded, format!("no memory for a region of {len} bytes")))?,
+        };
+        self.0.lock().allocated_bytes += size;
+        Ok(Region(Arc::new(Allocation { block, len, pool: self.0.clone() })))
+    }
+
+    pub fn usage(&self) -> PoolUsage {
+        let state = self.0.lock();
+        PoolUsage { allocated_bytes: state.allocated_bytes, retained_bytes: state.retained_bytes }
+    }
+
+    /// Gives all retained memory back to the system.
+    pub fn trim(&self) {
+        let free = {
+            let mut state = self.0.lock();
+            state.retained_bytes = 0;
+            std::mem::take(&mut state.free)
+        };
+        free.into_values().flatten().for_each(Block::unmap);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, size: usize) -> Option<Block> {
+        let mut state = self.lock();
+        let block = state.free.get_mut(&size)?.pop()?;
+        state.retained_bytes -= size;
+        Some(block)
+    }
+
+    fn give_back(&self, block: Block) {
+        let mut state = self.lock();
+        state.allocated_bytes -= block.size;
+        if state.retained_bytes + block.size <= self.retain_bytes {
+            state.retained_bytes += block.size;
+            state.free.entry(block.size).or_default().push(Block { dirty: true, ..block });
+        } else {
+            drop(state);
+            block.unmap();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.free).into_values().flatten().for_each(Block::unmap);
+    }
+}
+
+/// One piece of memory from the system; `size` came from `block_bytes`.
+struct Block {
+    start: NonNull<u8>,
+    size: usize,
+    /// Holds bytes of an earlier region.
+    dirty: bool,
+}
+
+// SAFETY: a block is an address and a size; what may be done with the bytes is M2.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+/// Rounds up to four sizes per power of two (at most 25 % waste), so that steps of similar shape recycle each other's memory.
+fn block_bytes(len: usize) -> usize {
+    let len = len.max(REGION_ALIGN);
+    let step = len.checked_next_power_of_two().map_or(REGION_ALIGN, |power| power / 8).max(REGION_ALIGN);
+    len.checked_next_multiple_of(step).unwrap_or(len)
+}
+
+impl Block {
+    /// Zeroed memory, or none when the system refuses.
+    fn map(size: usize) -> Option<Block> {
+        let start = if size < MAPPED_BYTES {
+            // SAFETY: the layout is not empty.
+            unsafe { alloc_zeroed(Block::layout(size)?) }
+        } else {
+            Block::map_pages(size)
+        };
+        Some(Block { start: NonNull::new(start)?, size, dirty: false })
+    }
+
+    fn map_pages(size: usize) -> *mut u8 {
+        let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new anonymous mapping touches nothing that exists.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, kind, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return std::ptr::null_mut();
+        }
+        #[cfg(target_os = "linux")]
+        // SAFETY: the mapping is ours. The advice may be refused: then pages stay small.
+        unsafe {
+            libc::madvise(start, size, libc::MADV_HUGEPAGE);
+        }
+        start.cast()
+    }
+
+    fn layout(size: usize) -> Option<Layout> {
+        Layout::from_size_align(size, REGION_ALIGN).ok()
+    }
+
+    fn unmap(self) {
+        let start = self.start.as_ptr();
+        if self.size < MAPPED_BYTES {
+            let layout = Block::layout(self.size).expect("the layout it was allocated with");
+            // SAFETY: allocated by `alloc_zeroed` with this layout; a block is unmapped once.
+            unsafe { dealloc(start, layout) }
+        } else {
+            // SAFETY: mapped by `map_pages` with this size; a block is unmapped once.
+            unsafe {
+                libc::munmap(start.cast(), self.size);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of(region: &Region) -> Vec<u8> {
+        // SAFETY: the test is the only user of the region.
+        unsafe { region.slice(0, region.len()) }.to_vec()
+    }
+
+    #[test]
+    fn regions_are_aligned_and_zeroed_also_when_recycled() {
+        let pool = RegionPool::new(64 << 20);
+        for len in [0, 1, 63, 64, 65, 4097, (2 << 20) - 1, 2 << 20, (5 << 20) + 3] {
+            for _ in 0..2 {
+                let region = pool.allocate(len).unwrap();
+                assert_eq!(region.as_ptr() as usize % REGION_ALIGN, 0);
+                assert_eq!(region.len(), len);
+                assert!(bytes_of(&region).iter().all(|&byte| byte == 0), "len {len}");
+                // SAFETY: the test is the only user of the region.
+                unsafe { region.write(0, &vec![0xab; len]) };
+            }
+        }
+    }
+
+    #[test]
+    fn freed_memory_is_handed_out_again_and_counted() {
+        let pool = RegionPool::new(8 << 20);
+        let first = pool.allocate(3 << 20).unwrap();
+        let address = first.as_ptr() as usize;
+        assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 3 << 20, retained_bytes: 0 });
+        let clone = first.clone();
+        drop(first);
+        assert_eq!(pool.usage().retained_bytes, 0, "a clone still lives");
+        drop(clone);
+        assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, retained_bytes: 3 << 20 });
+        assert_eq!(pool.allocate((3 << 20) - 100).unwrap().as_ptr() as usize, address);
+        pool.trim();
+        assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, retained_bytes: 0 });
+    }
+
+    #[test]
+    fn a_pool_retains_no_more_than_its_cap() {
+        let pool = RegionPool::new(4 << 20);
+        let regions: Vec<Region> = (0..3).map(|_| pool.allocate(2 << 20).unwrap()).collect();
+        drop(regions);
+        assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, retained_bytes: 4 << 20 });
+    }
+
+    #[test]
+    fn an_impossible_size_is_overloaded_and_not_a_crash() {
+        let pool = RegionPool::new(0);
+        assert_eq!(pool.allocate(usize::MAX / 4).unwrap_err().code, Code::Overloaded);
+        assert_eq!(pool.usage().allocated_bytes, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "outside a region of 10 bytes")]
+    fn a_range_that_overflows_is_outside() {
+        let region = RegionPool::new(0).allocate(10).unwrap();
+        // SAFETY: never reached.
+        unsafe { region.slice(usize::MAX, 2) };
+    }
+
+    #[test]
+    fn block_sizes_waste_at_most_a_quarter() {
+        for len in [64, 65, 1000, 4096, 5000, (1 << 20) + 1, 123_456_789] {
+            let size = block_bytes(len);
+            assert!(size >= len && size <= len + len / 4 + REGION_ALIGN, "{len} -> {size}");
+            assert_eq!(block_bytes(size), size);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Counters of one plane.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Running sums since the plane was opened, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Payload handed to connections, relayed bytes included.
+    pub sent_bytes: u64,
+    /// Payload placed in reserved memory.
+    pub received_bytes: u64,
+    /// Payload taken in to be forwarded for other parties.
+    pub relayed_bytes: u64,
+    /// Steps registered.
+    pub steps: usize,
+    /// Links that can be sent on, waiting ones included.
+    pub links: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct Traffic {
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
+    relayed_bytes: AtomicU64,
+}
+
+impl Traffic {
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_relayed(&self, bytes: usize) {
+        self.relayed_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counters(&self, steps: usize, links: usize) -> Counters {
+        Counters {
+            sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            received_bytes: self.received_bytes.load(Ordering::Relaxed),
+            relayed_bytes: self.relayed_bytes.load(Ordering::Relaxed),
+            steps,
+            links,
+        }
+    }
+}

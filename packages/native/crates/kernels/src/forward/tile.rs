@@ -1,0 +1,252 @@
+use super::keys::{BLOCK_KEYS, KeyBlock};
+use crate::Element;
+use crate::bounds::{Lanes, hull};
+use crate::exp2::exp2;
+use crate::isa::{Kernel, Simd};
+use crate::micro::{Product, ROWS, Start};
+use crate::pack::{groups, lane_to_row, rows_to_panels};
+use crate::parallel::Halt;
+use crate::rows::{Rows, RowsMut};
+use crate::workspace::Cutter;
+use std::f64::consts::LN_2;
+use std::ops::Range;
+
+/// Some query rows of a unit, and where their results go.
+pub(crate) struct Tile<'a, T> {
+    pub q: Rows<'a, T>,
+    /// Makes scores logarithms to the base 2.
+    pub q_factor: f32,
+    pub bounds: &'a [i32],
+    pub blocks: &'a [KeyBlock<'a>],
+    pub out: RowsMut<'a, T>,
+    pub lse: RowsMut<'a, f32>,
+}
+
+/// What a thread works in. A panel is `WIDTH` queries.
+pub(crate) struct Scratch<'m> {
+    /// `[panel][d][WIDTH]`.
+    queries: &'m mut [f32],
+    /// `[panel][d][WIDTH]`, d padded to whole row groups: P V so far.
+    sums: &'m mut [f32],
+    /// `[key][WIDTH]`: scores of a block, then P.
+    scores: &'m mut [f32],
+    /// `[panel][WIDTH]`: the largest score so far, and the sum of P.
+    top: &'m mut [f32],
+    total: &'m mut [f32],
+    /// `[WIDTH]`: what a panel's sums are worth once the largest score has grown.
+    worth: &'m mut [f32],
+    lanes: Lanes<'m>,
+}
+
+impl<'m> Scratch<'m> {
+    fn sizes<S: Simd>(d: usize) -> [usize; 8] {
+        let (queries, width) = (S::FORWARD_QUERIES, S::WIDTH);
+        let sums = queries * d.next_multiple_of(ROWS);
+        [queries * d, sums, BLOCK_KEYS * width, queries, queries, width, width, width]
+    }
+
+    pub(crate) fn floats<S: Simd>(d: usize) -> usize {
+        Self::sizes::<S>(d).into_iter().map(Cutter::space).sum()
+    }
+
+    pub(crate) fn cut<S: Simd>(memory: &'m mut [f32], d: usize) -> Scratch<'m> {
+        let mut memory = Cutter::new(memory);
+        let [queries, sums, scores, top, total, worth, lo, hi] =
+            Self::sizes::<S>(d).map(|len| memory.cut(len));
+        Scratch { queries, sums, scores, top, total, worth, lanes: Lanes::new(lo, hi) }
+    }
+}
+
+/// Attends one tile: out and lse of its rows.
+pub(crate) struct Attend<'s, 'a, 'm, T> {
+    pub tile: Tile<'a, T>,
+    pub scratch: &'s mut Scratch<'m>,
+    pub halt: &'s Halt<'s>,
+}
+
+impl<T: Element> Kernel for Attend<'_, '_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let (tile, scratch) = (&self.tile, &mut *self.scratch);
+        rows_to_panels(tile.q, S::WIDTH, tile.q_factor, scratch.queries);
+        scratch.sums.fill(0.0);
+        scratch.top.fill(f32::NEG_INFINITY);
+        scratch.total.fill(0.0);
+        let keys = hull(tile.bounds);
+        for block in tile.blocks {
+            if block.begin >= keys.end || block.begin + block.keys <= keys.start {
+                continue;
+            }
+            if self.halt.raised() {
+                return;
+            }
+            for (panel, bounds) in tile.bounds.chunks(2 * S::WIDTH).enumerate() {
+                attend_block(simd, scratch, block, panel, bounds, tile.q.width());
+            }
+        }
+        self.finish::<S>();
+    }
+}
+
+/// Adds a block of keys to a panel of queries.
+#[inline(always)]
+fn attend_block<S: Simd>(
+    simd: S,
+    scratch: &mut Scratch,
+    block: &KeyBlock,
+    panel: usize,
+    bounds: &[i32],
+    d: usize,
+) {
+    let width = S::WIDTH;
+    let seen = hull(bounds);
+    let end = seen.end.saturating_sub(block.begin).min(block.keys);
+    let begin = seen.start.saturating_sub(block.begin) / ROWS * ROWS;
+    if begin >= end {
+        return;
+    }
+    let keys = begin..end;
+
+    // S^T = K Q^T, [keys][WIDTH].
+    let queries = &scratch.queries[panel * d * width..][..d * width];
+    for row in keys.clone().step_by(ROWS) {
+        simd.invoke(Product {
+            rows: ROWS,
+            columns: width,
+            depth: d,
+            a: &block.k[row * d..],
+            a_row: 1,
+            a_step: ROWS,
+            b: queries,
+            b_step: width,
+            c: &mut scratch.scores[row * width..],
+            c_row: width,
+            start: Start::Zero,
+        });
+    }
+
+    let scores = &mut scratch.scores[begin * width..end * width];
+    let all = scratch.lanes.set(bounds, block.begin, &keys);
+    if !all {
+        hide(simd, &scratch.lanes, scores, begin);
+    }
+    let (top, total) = (&mut scratch.top[panel * width..], &mut scratch.total[panel * width..]);
+    softmax(simd, scores, top, total, scratch.worth);
+
+    // O^T = O^T * worth + V^T P^T, [d][WIDTH].
+    let extent = block.extent();
+    let padded = d.next_multiple_of(ROWS);
+    let sums = &mut scratch.sums[panel * padded * width..][..padded * width];
+    if !all && !block.v_is_finite {
+        return add_visible::<S>(&scratch.lanes, block, &keys, scores, scratch.worth, sums);
+    }
+    for (column, rows) in groups(d) {
+        simd.invoke(Product {
+            rows,
+            columns: width,
+            depth: end - begin,
+            a: &block.v[column * extent + begin * ROWS..],
+            a_row: 1,
+            a_step: ROWS,
+            b: scores,
+            b_step: width,
+            c: &mut sums[column * width..],
+            c_row: width,
+            start: Start::Scaled(scratch.worth),
+        });
+    }
+}
+
+/// Scores that a lane must not see become -inf. `scores` begin at key `first` of the block.
+#[inline(always)]
+fn hide<S: Simd>(simd: S, lanes: &Lanes, scores: &mut [f32], first: usize) {
+    let hidden = simd.splat(f32::NEG_INFINITY);
+    for (i, row) in scores.chunks_exact_mut(S::WIDTH).enumerate() {
+        for at in (0..S::WIDTH).step_by(S::LANES) {
+            let score = simd.load(row, at);
+            simd.store(row, at, lanes.select(simd, at, first + i, score, hidden));
+        }
+    }
+}
+
+/// Scores become P relative to the largest score so far; its sum is kept, and `worth` says how the past shrinks.
+#[inline(always)]
+fn softmax<S: Simd>(
+    simd: S,
+    scores: &mut [f32],
+    top: &mut [f32],
+    total: &mut [f32],
+    worth: &mut [f32],
+) {
+    let lowest = simd.splat(f32::NEG_INFINITY);
+    for at in (0..S::WIDTH).step_by(S::LANES) {
+        let old = simd.load(top, at);
+        // Two chains, for latency. A NaN score may get lost here; its P will not.
+        let mut new = [old, old];
+        for pair in scores.chunks(2 * S::WIDTH) {
+            new[0] = simd.max(simd.load(pair, at), new[0]);
+            if pair.len() > S::WIDTH {
+                new[1] = simd.max(simd.load(pair, S::WIDTH + at), new[1]);
+            }
+        }
+        let new = simd.max(new[0], new[1]);
+        simd.store(top, at, new);
+        // Rows that saw nothing yet, or nothing above -inf: subtract 0, as -inf - -inf would be NaN.
+        let zero = simd.splat(0.0);
+        let new = simd.select(simd.less(lowest, new), new, zero);
+        let shrink = exp2(simd, simd.sub(old, new));
+        simd.store(worth, at, shrink);
+        let mut sum = simd.mul(simd.load(total, at), shrink);
+        for row in scores.chunks_exact_mut(S::WIDTH) {
+            let p = exp2(simd, simd.sub(simd.load(row, at), new));
+            sum = simd.add(sum, p);
+            simd.store(row, at, p);
+        }
+        simd.store(total, at, sum);
+    }
+}
+
+/// The second product, row by row and key by key: a value that is not finite must not reach rows that do not see it,
+/// and 0 times it would.
+#[cold]
+fn add_visible<S: Simd>(
+    lanes: &Lanes,
+    block: &KeyBlock,
+    keys: &Range<usize>,
+    p: &[f32],
+    worth: &[f32],
+    sums: &mut [f32],
+) {
+    for (c, row) in sums.chunks_exact_mut(S::WIDTH).enumerate() {
+        let values = &block.v[c / ROWS * ROWS * block.extent() + c % ROWS..];
+        for (lane, sum) in row.iter_mut().enumerate() {
+            *sum *= worth[lane];
+            for key in keys.clone().filter(|&key| lanes.sees(lane, key)) {
+                *sum += p[(key - keys.start) * S::WIDTH + lane] * values[key * ROWS];
+            }
+        }
+    }
+}
+
+impl<T: Element> Attend<'_, '_, '_, T> {
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self) {
+        let (tile, scratch) = (&mut self.tile, &self.scratch);
+        let panel_floats = tile.q.width().next_multiple_of(ROWS) * S::WIDTH;
+        for (row, interval) in tile.bounds.chunks_exact(2).enumerate() {
+            let out = tile.out.row_mut(row);
+            if interval[0] >= interval[1] {
+                out.fill(T::default());
+                tile.lse.row_mut(row)[0] = f32::NEG_INFINITY;
+                continue;
+            }
+            let total = scratch.total[row];
+            let sums = &scratch.sums[row / S::WIDTH * panel_floats..];
+            lane_to_row(sums, S::WIDTH, row % S::WIDTH, 1.0 / total, out);
+            let lse = (f64::from(scratch.top[row]) + f64::from(total).log2()) * LN_2;
+            tile.lse.row_mut(row)[0] = lse as f32;
+        }
+    }
+}

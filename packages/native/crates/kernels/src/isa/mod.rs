@@ -1,0 +1,148 @@
+//! One algorithm, written against [`Simd`], compiled once for every instruction set.
+//!
+//! A value of a type that implements `Simd` is a token: it exists only where the instructions do, which is what makes
+//! its operations safe to call. Code reaches vector registers by [`Isa::run`], whose callee must be inlined whole
+//! (`#[inline(always)]` all the way down, no closures in loops): only the function that `invoke` makes carries the
+//! target features.
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use crate::Error;
+
+/// Vectors of float32 and what the kernels do with them.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Vectors side by side in the micro-kernel's tile; with its six rows they fill the register file.
+    const VECTORS: usize;
+    /// Floats side by side in the micro-kernel's tile.
+    const WIDTH: usize = Self::LANES * Self::VECTORS;
+    /// Query rows that share one pass over packed keys: forward, and backward. Multiples of `WIDTH`.
+    const FORWARD_QUERIES: usize;
+    const BACKWARD_QUERIES: usize;
+
+    type Vector: Copy;
+    type Mask: Copy;
+
+    fn splat(self, value: f32) -> Self::Vector;
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// a * b + c.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// The larger; b where either is NaN.
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// a < b; false where either is NaN.
+    fn less(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
+    fn select(self, mask: Self::Mask, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
+    /// The low bits of each float, moved to where the exponent is.
+    fn low_bits_to_exponent(self, a: Self::Vector) -> Self::Vector;
+
+    /// # Safety
+    /// `from` points to `LANES` floats.
+    unsafe fn load_at(self, from: *const f32) -> Self::Vector;
+    /// # Safety
+    /// `from` points to a float.
+    unsafe fn splat_at(self, from: *const f32) -> Self::Vector;
+    /// # Safety
+    /// `to` points to `LANES` floats that may be written.
+    unsafe fn store_at(self, to: *mut f32, value: Self::Vector);
+
+    #[inline(always)]
+    fn load(self, from: &[f32], at: usize) -> Self::Vector {
+        let from = &from[at..at + Self::LANES];
+        // SAFETY: the slice has LANES floats.
+        unsafe { self.load_at(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32], at: usize, value: Self::Vector) {
+        let to = &mut to[at..at + Self::LANES];
+        // SAFETY: the slice has LANES floats.
+        unsafe { self.store_at(to.as_mut_ptr(), value) }
+    }
+
+    /// Runs the kernel in a function of its own that is compiled for these instructions.
+    fn invoke<K: Kernel>(self, kernel: K) -> K::Output;
+}
+
+/// A piece of work that can be compiled for any instruction set. `run` is always `#[inline(always)]`.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The instruction sets that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    Avx512,
+    Avx2,
+    Portable,
+}
+
+impl Isa {
+    /// All of them, best first.
+    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+
+    /// The best that this machine has.
+    pub fn detect() -> Isa {
+        if Isa::Avx512.is_available() {
+            Isa::Avx512
+        } else if Isa::Avx2.is_available() {
+            Isa::Avx2
+        } else {
+            Isa::Portable
+        }
+    }
+
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::Avx512::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::Avx2::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx512 | Isa::Avx2 => false,
+            Isa::Portable => true,
+        }
+    }
+
+    /// As callers spell it: `avx512`, `avx2`, `portable`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Avx512 => "avx512",
+            Isa::Avx2 => "avx2",
+            Isa::Portable => "portable",
+        }
+    }
+
+    /// The inverse of [`Isa::name`].
+    pub fn from_name(name: &str) -> Option<Isa> {
+        Isa::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
+    fn missing(self) -> Error {
+        Error::Unsupported(format!("isa is {}, which this machine does not have", self.name()))
+    }
+
+    pub(crate) fn check(self) -> Result<(), Error> {
+        if self.is_available() { Ok(()) } else { Err(self.missing()) }
+    }
+
+    /// Runs the kernel with these instructions.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> Result<K::Output, Error> {
+        let missing = || self.missing();
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Ok(avx512::Avx512::detect().ok_or_else(missing)?.invoke(kernel)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Ok(avx2::Avx2::detect().ok_or_else(missing)?.invoke(kernel)),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx512 | Isa::Avx2 => Err(missing()),
+            Isa::Portable => Ok(portable::Portable.invoke(kernel)),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Operands as the micro-kernel reads them: float32, in panels, padded with zeros.
+use crate::attention::MAX_HEAD_SIZE;
+use crate::micro::ROWS;
+use crate::rows::Rows;
+use crate::Element;
+
+/// `[rows][d] -> [rows / width][d][width]`, times `factor`; lanes beyond the last row are zero.
+/// True if every element is finite.
+#[inline(always)]
+pub(crate) fn rows_to_panels<T: Element>(
+    rows: Rows<T>,
+    width: usize,
+    factor: f32,
+    panels: &mut [f32],
+) -> bool {
+    let mut buffer = [0.0; MAX_HEAD_SIZE];
+    let mut finite = true;
+    for row in 0..rows.len() {
+        let from = rows.row(row);
+        let d = from.len();
+        finite &= convert(from, &mut buffer[..d]);
+        let panel = &mut panels[row / width * width * d..][..width * d];
+        for (steps, value) in panel.chunks_exact_mut(width).zip(&buffer) {
+            steps[row % width] = value * factor;
+        }
+        if row + 1 == rows.len() {
+            for steps in panel.chunks_exact_mut(width) {
+                steps[row % width + 1..].fill(0.0);
+            }
+        }
+    }
+    finite
+}
+
+/// `[rows][d] -> [d / ROWS][extent][ROWS]`; columns beyond d are zero, rows beyond the last are left alone.
+/// True if every element is finite.
+#[inline(always)]
+pub(crate) fn columns_to_panels<T: Element>(
+    rows: Rows<T>,
+    extent: usize,
+    panels: &mut [f32],
+) -> bool {
+    let mut buffer = [0.0; MAX_HEAD_SIZE + ROWS];
+    let mut finite = true;
+    for row in 0..rows.len() {
+        let from = rows.row(row);
+        finite &= convert(from, &mut buffer[..from.len()]);
+        let groups = buffer.chunks_exact(ROWS).take(from.len().div_ceil(ROWS));
+        for (group, columns) in groups.enumerate() {
+            panels[(group * extent + row) * ROWS..][..ROWS].copy_from_slice(columns);
+        }
+    }
+    finite
+}
+
+/// `[rows][d] -> [rows][stride]`; columns beyond d are zero. True if every element is finite.
+#[inline(always)]
+pub(crate) fn copy_rows<T: Element>(rows: Rows<T>, stride: usize, to: &mut [f32]) -> bool {
+    let mut finite = true;
+    for row in 0..rows.len() {
+        let from = rows.row(row);
+        let (values, padding) = to[row * stride..][..stride].split_at_mut(from.len());
+        finite &= convert(from, values);
+        padding.fill(0.0);
+    }
+    finite
+}
+
+/// True if every element is finite.
+#[inline(always)]
+pub(crate) fn convert<T: Element>(from: &[T], to: &mut [f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let mut special = false;
+    for (to, from) in to.iter_mut().zip(from) {
+        let value = from.to_f32();
+        special |= value.to_bits() & EXPONENT == EXPONENT;
+        *to = value;
+    }
+    !special
+}
+
+/// Rounds a lane of a transposed tile, `[d][width]` times `factor`, into a row.
+#[inline(always)]
+pub(crate) fn lane_to_row<T: Element>(
+    tile: &[f32],
+    width: usize,
+    lane: usize,
+    factor: f32,
+    row: &mut [T],
+) {
+    for (steps, to) in tile.chunks_exact(width).zip(row) {
+        *to = T::from_f32(steps[lane] * factor);
+    }
+}
+
+/// The micro-kernel's row groups over `count` rows: where each begins, and how many rows to compute, rounded up to
+/// what the kernel offers. Buffers are padded to whole groups.
+pub(crate) fn groups(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..count).step_by(ROWS).map(move |begin| (begin, (count - begin).min(ROWS).next_multiple_of(2)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Strided;
+
+    fn rows(values: &[f32], rows: usize, stride: usize, d: usize) -> Rows<'_, f32> {
+        let from = Strided { ptr: values.as_ptr(), row_stride: stride };
+        assert!(values.len() >= (rows - 1) * stride + d);
+        // SAFETY: just checked.
+        unsafe { Rows::new(from, rows, d) }
+    }
+
+    #[test]
+    fn rows_become_lanes_and_missing_lanes_are_zero() {
+        let values: Vec<f32> = (0..15).map(|i| i as f32).collect();
+        let mut panels = [f32::NAN; 16];
+        assert!(rows_to_panels(rows(&values, 3, 6, 3), 2, 10.0, &mut panels));
+        let expected = [0.0, 60.0, 10.0, 70.0, 20.0, 80.0, 120.0, 0.0, 130.0, 0.0, 140.0, 0.0];
+        assert_eq!(panels[..12], expected);
+        assert!(panels[12..].iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
+    fn columns_become_lanes_and_missing_columns_are_zero() {
+        let values: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let mut panels = [f32::NAN; 36];
+        assert!(columns_to_panels(rows(&values, 2, 8, 8), 3, &mut panels));
+        assert_eq!(panels[..12], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0]);
+        assert_eq!(panels[18..30], [6.0, 7.0, 0.0, 0.0, 0.0, 0.0, 14.0, 15.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn an_element_that_is_not_finite_is_reported() {
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let values = [1.0, value, f32::MAX];
+            assert!(!copy_rows(rows(&values, 1, 3, 3), 3, &mut [0.0; 3]));
+            assert!(copy_rows(rows(&values, 1, 3, 1), 3, &mut [0.0; 3]));
+        }
+    }
+
+    #[test]
+    fn groups_cover_every_row_with_even_counts() {
+        assert_eq!(groups(0).count(), 0);
+        assert_eq!(groups(6).collect::<Vec<_>>(), [(0, 6)]);
+        assert_eq!(groups(15).collect::<Vec<_>>(), [(0, 6), (6, 6), (12, 4)]);
+    }
+}

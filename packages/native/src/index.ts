@@ -1,0 +1,26 @@
+export { Region, regionStats } from './region.js';
+export { attentionBackward, attentionForward } from './attention.js';
+export { matmul } from './matmul.js';
+export { foldPartials } from './fold-partials.js';
+export { detectIsa, type JobOptions } from './device.js';
+export { TensorPlane, type ConnectOptions, type TensorPlaneOptions } from './tensor-plane.js';
+export type { FoldJob, MatmulJob, PlaneCounters, StepBytes } from './native.js';
+export { ISAS, TENSORS } from './types.js';
+export type {
+  AttentionJob,
+  BackwardUnit,
+  ForwardUnit,
+  Isa,
+  Matrix,
+  Party,
+  Pass,
+  PlaneEvent,
+  Receive,
+  Role,
+  Route,
+  Rows,
+  SegmentPlace,
+  StepKey,
+  StepRegistration,
+  TensorName,
+} from './types.js';

@@ -1,0 +1,137 @@
+import { createRequire } from 'node:module';
+import { UlyssesError } from '@ulysses/errors';
+import type {
+  AttentionJob,
+  BackwardUnit,
+  ForwardUnit,
+  Isa,
+  Matrix,
+  Party,
+  PlaneEvent,
+  Rows,
+  SegmentPlace,
+  StepKey,
+  StepRegistration,
+  TensorName,
+} from './types.js';
+
+// The addon as crates/addon declares it: same names, same order. An absent value is null, never a missing key.
+// A `Region` of src/region.ts stands for its `handle` wherever memory is named.
+
+export interface NativeMemory {
+  allocate(sizeBytes: number): NativeRegion;
+  usage(): { allocatedBytes: number; retainedBytes: number };
+}
+
+export interface NativeRegion {
+  view(): ArrayBuffer;
+  free(): void;
+}
+
+export interface NativeDevice {
+  attentionForward(
+    job: AttentionJob,
+    units: readonly ForwardUnit[],
+    isa: Isa | null,
+    cancellation: NativeCancellation | null,
+  ): Promise<void>;
+  attentionBackward(
+    job: AttentionJob,
+    units: readonly BackwardUnit[],
+    isa: Isa | null,
+    cancellation: NativeCancellation | null,
+  ): Promise<void>;
+  matmul(job: MatmulJob, isa: Isa | null, cancellation: NativeCancellation | null): Promise<void>;
+  foldPartials(job: FoldJob, cancellation: NativeCancellation | null): Promise<void>;
+}
+
+export interface NativeCancellation {
+  cancel(): void;
+}
+
+/** C = A B, or C += A B when `accumulate`. A is [m, k], B [k, n], C [m, n]; C overlaps neither. */
+export interface MatmulJob {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly a: Matrix;
+  readonly b: Matrix;
+  readonly c: Matrix;
+  readonly accumulate: boolean;
+  /** Threads that this call may use. */
+  readonly threads: number;
+}
+
+/** target [rows, headSize] in `dtype` = sum of partials [rows, headSize] float32; `target` overlaps none of them. */
+export interface FoldJob {
+  readonly target: Rows;
+  readonly dtype: AttentionJob['dtype'];
+  readonly rows: number;
+  readonly headSize: number;
+  readonly partials: readonly Rows[];
+}
+
+export interface NativePlane {
+  address(): string | null;
+  connectRank(link: string, address: string, party: string, deadlineMs: number): Promise<void>;
+  connectOwner(link: string, address: string, party: string, deadlineMs: number): Promise<void>;
+  disconnect(link: string): void;
+  registerStep(registration: StepRegistration): void;
+  send(
+    key: StepKey,
+    destination: Party,
+    tensor: TensorName,
+    firstSegment: number,
+    segments: readonly SegmentPlace[],
+  ): void;
+  closeStep(key: StepKey): StepBytes;
+  counters(): PlaneCounters;
+  close(): void;
+}
+
+/** Payload of one step that went through this plane. */
+export interface StepBytes {
+  /** Handed to connections, relayed bytes included. */
+  readonly bytesSent: number;
+  /** Placed here, in granules that are complete. */
+  readonly bytesReceived: number;
+}
+
+/** Running sums of payload since the plane was opened, and what it holds now. */
+export interface PlaneCounters {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly relayedBytes: number;
+  readonly steps: number;
+  readonly links: number;
+}
+
+interface Addon {
+  readonly Memory: new (retainBytes: number) => NativeMemory;
+  readonly Device: new () => NativeDevice;
+  readonly Cancellation: new () => NativeCancellation;
+  readonly TensorPlane: {
+    open(
+      memory: NativeMemory,
+      listen: string | null,
+      description: string,
+      listener: (event: PlaneEvent) => void,
+    ): NativePlane;
+  };
+  detectIsa(): Isa;
+}
+
+function load(): Addon {
+  try {
+    return createRequire(import.meta.url)('../ulysses.node') as Addon;
+  } catch (thrown) {
+    throw new UlyssesError(
+      'CONFIG',
+      'the native core cannot be loaded; build it with `npm run build`',
+      {},
+      thrown,
+    );
+  }
+}
+
+export const addon = load();
