@@ -38,5 +38,5 @@ export async function submit(
 
 /** The best instruction set that this machine has and the kernels are compiled for. */
 export function detectIsa(): Isa {
-  return addon.detectIsa();
+  return device.detectIsa();
 }

@@ -29,6 +29,7 @@ export interface NativeRegion {
 }
 
 export interface NativeDevice {
+  detectIsa(): Isa;
   attentionForward(
     job: AttentionJob,
     units: readonly ForwardUnit[],
@@ -118,7 +119,6 @@ interface Addon {
       listener: (event: PlaneEvent) => void,
     ): NativePlane;
   };
-  detectIsa(): Isa;
 }
 
 function load(): Addon {

@@ -2,7 +2,6 @@ import { expect, test } from 'vitest';
 import {
   DefaultGatherSizeCalculator,
   DynamicGatherSizeCalculator,
-  checkGatherSize,
   resolveGatherSize,
   type GatherSizeCalculator,
   type GatherSizeInput,
@@ -81,12 +80,18 @@ test('a calculator that throws, or rejects, becomes one error with its reason', 
   }
 });
 
-test('shards without a single row are refused whatever the calculator says', () => {
+test('shards without a single row are refused whatever the calculator says', async () => {
   for (const gatherSize of [0, 1, null]) {
-    expect(() => checkGatherSize('FromKwargs', gatherSize, { tensor: 'q', shardRows: [0, 0] })).toThrow(
+    const calculator = { calculate: () => gatherSize };
+    await expect(resolveGatherSize(calculator, { ...input, shardRows: [0, 0] })).rejects.toThrow(
       'rows of all q shards is 0, expected at least 1',
     );
   }
+});
+
+test('a module that exports `calculate` is a calculator', async () => {
+  const calculator = Object.assign(Object.create(null) as object, { calculate: () => 251 });
+  await expect(resolveGatherSize(calculator, input)).rejects.toThrow('the custom gather size calculator');
 });
 
 test('lengths that are not counts of rows are refused', async () => {

@@ -80,15 +80,10 @@ export async function resolveGatherSize(
   return checkGatherSize(name, gatherSize, input);
 }
 
-/**
- * The check alone, for a value that was computed elsewhere.
- *
- * @throws SHAPE_MISMATCH
- */
-export function checkGatherSize(
+function checkGatherSize(
   calculator: string,
   gatherSize: unknown,
-  { tensor, shardRows }: Pick<GatherSizeInput, 'tensor' | 'shardRows'>,
+  { tensor, shardRows }: GatherSizeInput,
 ): number | null {
   const rows = sumOf(shardRows);
   if (rows === 0) {
@@ -112,6 +107,7 @@ export function checkGatherSize(
 }
 
 function calculatorName(calculator: GatherSizeCalculator): string {
-  const name = calculator.constructor.name;
+  // The namespace of a module that exports `calculate` has no constructor.
+  const name = (calculator.constructor as { readonly name: string } | undefined)?.name ?? '';
   return name === '' || name === 'Object' ? 'the custom gather size calculator' : name;
 }

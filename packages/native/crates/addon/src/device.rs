@@ -24,6 +24,12 @@ impl Device {
         env.add_env_cleanup_hook(queue.clone(), |queue| queue.close())?;
         Ok(Device { workspaces: Arc::new(Workspaces::new()), queue })
     }
+
+    /// The best instruction set that this machine has.
+    #[napi(catch_unwind)]
+    pub fn detect_isa(&self) -> &'static str {
+        Isa::detect().name()
+    }
 }
 
 impl Device {
@@ -72,9 +78,4 @@ impl Cancellation {
     fn attach(&self, job: Arc<Job>) {
         *self.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
     }
-}
-
-#[napi(catch_unwind)]
-pub fn detect_isa() -> &'static str {
-    Isa::detect().name()
 }

@@ -1,4 +1,5 @@
 //! What a call of attention is made of, and the checks at its border. Behind them extents are trusted.
+use crate::check::{check_rows, check_threads};
 use crate::{Element, Error, Isa, Strided, StridedMut};
 
 pub const MAX_HEAD_SIZE: usize = 256;
@@ -60,13 +61,6 @@ pub(crate) fn check_params(params: &AttentionParams) -> Result<(), Error> {
     params.isa.check()
 }
 
-pub(crate) fn check_threads(threads: usize) -> Result<(), Error> {
-    match threads {
-        0 => Err(Error::Shape("threads is 0, expected at least 1".into())),
-        _ => Ok(()),
-    }
-}
-
 fn check_extents(unit: usize, rows: usize, kv_rows: usize, bounds: &[i32]) -> Result<(), Error> {
     for (field, value) in [("rows", rows), ("kv_rows", kv_rows)] {
         if value > i32::MAX as usize {
@@ -90,45 +84,15 @@ fn check_extents(unit: usize, rows: usize, kv_rows: usize, bounds: &[i32]) -> Re
     Ok(())
 }
 
-/// Names the field whose address or stride cannot be right for `rows` rows of `width` elements.
-fn check_rows<T>(
-    unit: usize,
-    field: &str,
-    ptr: *const T,
-    row_stride: usize,
-    (rows, width): (usize, usize),
-    disjoint: bool,
-) -> Result<(), Error> {
-    if rows == 0 {
-        return Ok(());
-    }
-    if ptr.is_null() || !ptr.is_aligned() {
-        return Err(Error::Shape(format!(
-            "units[{unit}].{field} is at {ptr:p}, expected an address aligned to {} bytes",
-            align_of::<T>()
-        )));
-    }
-    let last = (rows - 1).checked_mul(row_stride).and_then(|n| n.checked_add(width));
-    if last.and_then(|n| n.checked_mul(size_of::<T>())).is_none_or(|bytes| bytes > isize::MAX as usize) {
-        return Err(Error::Shape(format!("units[{unit}].{field}.row_stride is {row_stride}, too large")));
-    }
-    if disjoint && rows > 1 && row_stride < width {
-        return Err(Error::Shape(format!(
-            "units[{unit}].{field}.row_stride is {row_stride}, expected at least {width}"
-        )));
-    }
-    Ok(())
-}
-
 impl<T: Element> ForwardUnit<'_, T> {
     pub(crate) fn check(&self, unit: usize, d: usize) -> Result<(), Error> {
         check_extents(unit, self.rows, self.kv_rows, self.bounds)?;
         let (q, kv) = ((self.rows, d), (self.kv_rows, d));
-        check_rows(unit, "q", self.q.ptr, self.q.row_stride, q, false)?;
-        check_rows(unit, "k", self.k.ptr, self.k.row_stride, kv, false)?;
-        check_rows(unit, "v", self.v.ptr, self.v.row_stride, kv, false)?;
-        check_rows(unit, "out", self.out.ptr, self.out.row_stride, q, true)?;
-        check_rows(unit, "lse", self.lse.ptr, self.lse.row_stride, (self.rows, 1), true)
+        check_rows(format_args!("units[{unit}].q"), self.q.ptr, self.q.row_stride, q, false)?;
+        check_rows(format_args!("units[{unit}].k"), self.k.ptr, self.k.row_stride, kv, false)?;
+        check_rows(format_args!("units[{unit}].v"), self.v.ptr, self.v.row_stride, kv, false)?;
+        check_rows(format_args!("units[{unit}].out"), self.out.ptr, self.out.row_stride, q, true)?;
+        check_rows(format_args!("units[{unit}].lse"), self.lse.ptr, self.lse.row_stride, (self.rows, 1), true)
     }
 }
 
@@ -136,14 +100,14 @@ impl<T: Element> BackwardUnit<'_, T> {
     pub(crate) fn check(&self, unit: usize, d: usize) -> Result<(), Error> {
         check_extents(unit, self.rows, self.kv_rows, self.bounds)?;
         let (q, kv) = ((self.rows, d), (self.kv_rows, d));
-        check_rows(unit, "q", self.q.ptr, self.q.row_stride, q, false)?;
-        check_rows(unit, "k", self.k.ptr, self.k.row_stride, kv, false)?;
-        check_rows(unit, "v", self.v.ptr, self.v.row_stride, kv, false)?;
-        check_rows(unit, "out", self.out.ptr, self.out.row_stride, q, false)?;
-        check_rows(unit, "lse", self.lse.ptr, self.lse.row_stride, (self.rows, 1), false)?;
-        check_rows(unit, "dout", self.dout.ptr, self.dout.row_stride, q, false)?;
-        check_rows(unit, "dq", self.dq.ptr, self.dq.row_stride, q, true)?;
-        check_rows(unit, "dk", self.dk.ptr, self.dk.row_stride, kv, true)?;
-        check_rows(unit, "dv", self.dv.ptr, self.dv.row_stride, kv, true)
+        check_rows(format_args!("units[{unit}].q"), self.q.ptr, self.q.row_stride, q, false)?;
+        check_rows(format_args!("units[{unit}].k"), self.k.ptr, self.k.row_stride, kv, false)?;
+        check_rows(format_args!("units[{unit}].v"), self.v.ptr, self.v.row_stride, kv, false)?;
+        check_rows(format_args!("units[{unit}].out"), self.out.ptr, self.out.row_stride, q, false)?;
+        check_rows(format_args!("units[{unit}].lse"), self.lse.ptr, self.lse.row_stride, (self.rows, 1), false)?;
+        check_rows(format_args!("units[{unit}].dout"), self.dout.ptr, self.dout.row_stride, q, false)?;
+        check_rows(format_args!("units[{unit}].dq"), self.dq.ptr, self.dq.row_stride, q, true)?;
+        check_rows(format_args!("units[{unit}].dk"), self.dk.ptr, self.dk.row_stride, kv, true)?;
+        check_rows(format_args!("units[{unit}].dv"), self.dv.ptr, self.dv.row_stride, kv, true)
     }
 }

@@ -7,8 +7,7 @@ use crate::isa::Simd;
 pub(crate) fn exp2<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     // 1.5 * 2^23 leaves an integer in the low bits of the sum; 127 more, and they are the exponent of 2^n.
     const MAGIC: f32 = 12_582_912.0 + 127.0;
-    const COEFFICIENTS: [f32; 5] =
-        [9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_47e-1, 1.0];
+    const COEFFICIENTS: [f32; 5] = [9.675_541e-3, 5.550_713_4e-2, 2.402_212e-1, 6.931_469_7e-1, 1.0];
     let magic = simd.splat(MAGIC);
     let shifted = simd.add(x, magic);
     let rest = simd.sub(x, simd.sub(shifted, magic));

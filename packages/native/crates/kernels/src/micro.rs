@@ -86,19 +86,14 @@ unsafe fn rows<S: Simd, const V: usize>(simd: S, product: Product) {
 /// # Safety
 /// The product was checked, and has `R` rows and `V` vectors of columns; `a_row` and `a_step` are its own.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const V: usize>(
-    simd: S,
-    product: Product,
-    a_row: usize,
-    a_step: usize,
-) {
+unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, product: Product, a_row: usize, a_step: usize) {
     let mut sum = [[simd.splat(0.0); V]; R];
     let c = product.c.as_mut_ptr();
     if !matches!(product.start, Start::Zero) {
-        for r in 0..R {
-            for v in 0..V {
+        for (r, row) in sum.iter_mut().enumerate() {
+            for (v, sum) in row.iter_mut().enumerate() {
                 // SAFETY: row r < R and its V vectors of C are inside the slice.
-                sum[r][v] = unsafe { simd.load_at(c.add(r * product.c_row + v * S::LANES)) };
+                *sum = unsafe { simd.load_at(c.add(r * product.c_row + v * S::LANES)) };
             }
         }
     }
@@ -114,22 +109,22 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(
     let (a, b) = (product.a.as_ptr(), product.b.as_ptr());
     for k in 0..product.depth {
         let mut columns = [simd.splat(0.0); V];
-        for v in 0..V {
+        for (v, column) in columns.iter_mut().enumerate() {
             // SAFETY: step k < depth of B has V vectors inside the slice.
-            columns[v] = unsafe { simd.load_at(b.add(k * product.b_step + v * S::LANES)) };
+            *column = unsafe { simd.load_at(b.add(k * product.b_step + v * S::LANES)) };
         }
-        for r in 0..R {
+        for (r, row) in sum.iter_mut().enumerate() {
             // SAFETY: element (r, k) of A is inside the slice.
             let factor = unsafe { simd.splat_at(a.add(r * a_row + k * a_step)) };
-            for v in 0..V {
-                sum[r][v] = simd.mul_add(factor, columns[v], sum[r][v]);
+            for (sum, column) in row.iter_mut().zip(columns) {
+                *sum = simd.mul_add(factor, column, *sum);
             }
         }
     }
-    for r in 0..R {
-        for v in 0..V {
+    for (r, row) in sum.iter().enumerate() {
+        for (v, sum) in row.iter().enumerate() {
             // SAFETY: as for loading C.
-            unsafe { simd.store_at(c.add(r * product.c_row + v * S::LANES), sum[r][v]) };
+            unsafe { simd.store_at(c.add(r * product.c_row + v * S::LANES), *sum) };
         }
     }
 }

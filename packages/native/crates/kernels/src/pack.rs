@@ -1,53 +1,53 @@
 //! Operands as the micro-kernel reads them: float32, in panels, padded with zeros.
+use crate::Element;
 use crate::attention::MAX_HEAD_SIZE;
 use crate::micro::ROWS;
 use crate::rows::Rows;
-use crate::Element;
 
-/// `[rows][d] -> [rows / width][d][width]`, times `factor`; lanes beyond the last row are zero.
-/// True if every element is finite.
+/// Longest row that the functions here take.
+pub(crate) const MAX_WIDTH: usize = MAX_HEAD_SIZE;
+
+/// `[rows][d] -> [rows / width][extent][width]`, times `factor`; lanes beyond the last row are zero, steps beyond d are
+/// left alone. True if every element is finite.
 #[inline(always)]
 pub(crate) fn rows_to_panels<T: Element>(
     rows: Rows<T>,
     width: usize,
+    extent: usize,
     factor: f32,
     panels: &mut [f32],
 ) -> bool {
-    let mut buffer = [0.0; MAX_HEAD_SIZE];
+    let mut buffer = [0.0; MAX_WIDTH];
     let mut finite = true;
     for row in 0..rows.len() {
         let from = rows.row(row);
         let d = from.len();
         finite &= convert(from, &mut buffer[..d]);
-        let panel = &mut panels[row / width * width * d..][..width * d];
-        for (steps, value) in panel.chunks_exact_mut(width).zip(&buffer) {
-            steps[row % width] = value * factor;
+        let panel = &mut panels[row / width * width * extent..][..width * d];
+        for (step, value) in panel.chunks_exact_mut(width).zip(&buffer) {
+            step[row % width] = value * factor;
         }
         if row + 1 == rows.len() {
-            for steps in panel.chunks_exact_mut(width) {
-                steps[row % width + 1..].fill(0.0);
+            for step in panel.chunks_exact_mut(width) {
+                step[row % width + 1..].fill(0.0);
             }
         }
     }
     finite
 }
 
-/// `[rows][d] -> [d / ROWS][extent][ROWS]`; columns beyond d are zero, rows beyond the last are left alone.
+/// `[rows][d] -> [d / width][extent][width]`; columns beyond d are zero, steps beyond the rows are left alone.
 /// True if every element is finite.
 #[inline(always)]
-pub(crate) fn columns_to_panels<T: Element>(
-    rows: Rows<T>,
-    extent: usize,
-    panels: &mut [f32],
-) -> bool {
-    let mut buffer = [0.0; MAX_HEAD_SIZE + ROWS];
+pub(crate) fn columns_to_panels<T: Element>(rows: Rows<T>, width: usize, extent: usize, panels: &mut [f32]) -> bool {
+    let mut buffer = [0.0; 2 * MAX_WIDTH];
     let mut finite = true;
     for row in 0..rows.len() {
         let from = rows.row(row);
         finite &= convert(from, &mut buffer[..from.len()]);
-        let groups = buffer.chunks_exact(ROWS).take(from.len().div_ceil(ROWS));
+        let groups = buffer.chunks_exact(width).take(from.len().div_ceil(width));
         for (group, columns) in groups.enumerate() {
-            panels[(group * extent + row) * ROWS..][..ROWS].copy_from_slice(columns);
+            panels[(group * extent + row) * width..][..width].copy_from_slice(columns);
         }
     }
     finite
@@ -81,13 +81,7 @@ pub(crate) fn convert<T: Element>(from: &[T], to: &mut [f32]) -> bool {
 
 /// Rounds a lane of a transposed tile, `[d][width]` times `factor`, into a row.
 #[inline(always)]
-pub(crate) fn lane_to_row<T: Element>(
-    tile: &[f32],
-    width: usize,
-    lane: usize,
-    factor: f32,
-    row: &mut [T],
-) {
+pub(crate) fn lane_to_row<T: Element>(tile: &[f32], width: usize, lane: usize, factor: f32, row: &mut [T]) {
     for (steps, to) in tile.chunks_exact(width).zip(row) {
         *to = T::from_f32(steps[lane] * factor);
     }
@@ -115,7 +109,7 @@ mod tests {
     fn rows_become_lanes_and_missing_lanes_are_zero() {
         let values: Vec<f32> = (0..15).map(|i| i as f32).collect();
         let mut panels = [f32::NAN; 16];
-        assert!(rows_to_panels(rows(&values, 3, 6, 3), 2, 10.0, &mut panels));
+        assert!(rows_to_panels(rows(&values, 3, 6, 3), 2, 3, 10.0, &mut panels));
         let expected = [0.0, 60.0, 10.0, 70.0, 20.0, 80.0, 120.0, 0.0, 130.0, 0.0, 140.0, 0.0];
         assert_eq!(panels[..12], expected);
         assert!(panels[12..].iter().all(|x| x.is_nan()));
@@ -125,7 +119,7 @@ mod tests {
     fn columns_become_lanes_and_missing_columns_are_zero() {
         let values: Vec<f32> = (0..16).map(|i| i as f32).collect();
         let mut panels = [f32::NAN; 36];
-        assert!(columns_to_panels(rows(&values, 2, 8, 8), 3, &mut panels));
+        assert!(columns_to_panels(rows(&values, 2, 8, 8), ROWS, 3, &mut panels));
         assert_eq!(panels[..12], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0]);
         assert_eq!(panels[18..30], [6.0, 7.0, 0.0, 0.0, 0.0, 0.0, 14.0, 15.0, 0.0, 0.0, 0.0, 0.0]);
     }

@@ -52,9 +52,7 @@ impl<'a, T> Rows<'a, T> {
     pub(crate) fn row(&self, row: usize) -> &'a [T] {
         assert!(row < self.rows);
         // SAFETY: the row exists, as `new` was promised.
-        unsafe {
-            std::slice::from_raw_parts(self.from.ptr.add(row * self.from.row_stride), self.width)
-        }
+        unsafe { std::slice::from_raw_parts(self.from.ptr.add(row * self.from.row_stride), self.width) }
     }
 
     /// The `count` rows from `begin` on.
@@ -88,9 +86,7 @@ impl<'a, T: Copy> RowsMut<'a, T> {
     pub(crate) fn row_mut(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows);
         // SAFETY: the row exists and is this owner's alone, as `new` was promised.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.to.ptr.add(row * self.to.row_stride), self.width)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.to.ptr.add(row * self.to.row_stride), self.width) }
     }
 
     /// Takes the first `count` rows off.

@@ -68,9 +68,7 @@ impl Deref for Buffer<'_> {
 impl DerefMut for Buffer<'_> {
     fn deref_mut(&mut self) -> &mut [f32] {
         // SAFETY: as in `deref`, and the lines are borrowed mutably.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * LINE)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * LINE) }
     }
 }
 

@@ -194,11 +194,13 @@ impl Connected {
             }
         };
         let reason = tokio::select! {
-            status = push => status,
-            status = pull => status,
+            // First the connection: when it breaks, its calls break too, and say less of why.
+            biased;
             ended = &mut connection.0 => {
                 ended.unwrap_or_else(|_| Status::new(Status::UNAVAILABLE, "the connection's task ended"))
             }
+            status = push => status,
+            status = pull => status,
         };
         outlet.cut(reason.clone());
         reason

@@ -11,7 +11,7 @@ use crate::workspace::Cutter;
 use std::ops::Range;
 
 /// Keys in a block. Its five packed forms and sums, and a query tile, stay in the second cache level.
-pub(crate) const BLOCK_KEYS: usize = 16 * ROWS;
+pub(crate) const BLOCK_KEYS: usize = 24 * ROWS;
 
 /// What a thread works in.
 pub(crate) struct Scratch<'m> {
@@ -39,8 +39,7 @@ impl<'m> Scratch<'m> {
 
     pub(crate) fn cut<S: Simd>(memory: &'m mut [f32], d: usize) -> Scratch<'m> {
         let mut memory = Cutter::new(memory);
-        let [k_rows, v_rows, k_columns, p, ds, lo, hi] =
-            Self::sizes::<S>(d).map(|len| memory.cut(len));
+        let [k_rows, v_rows, k_columns, p, ds, lo, hi] = Self::sizes::<S>(d).map(|len| memory.cut(len));
         Scratch { k_rows, v_rows, k_columns, p, ds, lanes: Lanes::new(lo, hi) }
     }
 }
@@ -63,11 +62,7 @@ impl<'m> KeyGradient<'m> {
         blocks(seen).map(|keys| 2 * Cutter::space(Self::floats_of::<S>(keys.len(), d))).sum()
     }
 
-    pub(crate) fn cut<S: Simd>(
-        seen: &Range<usize>,
-        d: usize,
-        memory: &mut Cutter<'m>,
-    ) -> Vec<KeyGradient<'m>> {
+    pub(crate) fn cut<S: Simd>(seen: &Range<usize>, d: usize, memory: &mut Cutter<'m>) -> Vec<KeyGradient<'m>> {
         let gradient = |keys: Range<usize>| {
             let floats = Self::floats_of::<S>(keys.len(), d);
             let (dk, dv) = (memory.cut(floats), memory.cut(floats));
@@ -80,9 +75,7 @@ impl<'m> KeyGradient<'m> {
 /// The blocks that cover `seen`: multiples of BLOCK_KEYS, the last one cut off.
 fn blocks(seen: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let end = seen.end;
-    (seen.start / BLOCK_KEYS * BLOCK_KEYS..end)
-        .step_by(BLOCK_KEYS)
-        .map(move |begin| begin..end.min(begin + BLOCK_KEYS))
+    (seen.start / BLOCK_KEYS * BLOCK_KEYS..end).step_by(BLOCK_KEYS).map(move |begin| begin..end.min(begin + BLOCK_KEYS))
 }
 
 /// All that one block of keys takes part in: its own dk and dv, and its share of every tile's dq.
@@ -103,12 +96,12 @@ impl<T: Element> Kernel for Differentiate<'_, '_, '_, '_, T> {
     fn run<S: Simd>(self, simd: S) {
         let scratch = self.scratch;
         let extent = self.gradient.keys.next_multiple_of(ROWS);
-        rows_to_panels(self.k, ROWS, 1.0, scratch.k_rows);
-        rows_to_panels(self.v, ROWS, 1.0, scratch.v_rows);
-        let finite = columns_to_panels(self.k, extent, scratch.k_columns);
+        let d = self.k.width();
+        rows_to_panels(self.k, ROWS, d, 1.0, scratch.k_rows);
+        rows_to_panels(self.v, ROWS, d, 1.0, scratch.v_rows);
+        let finite = columns_to_panels(self.k, ROWS, extent, scratch.k_columns);
         self.gradient.dk.fill(0.0);
         self.gradient.dv.fill(0.0);
-        let d = self.k.width();
         let mut block = Block { scratch, gradient: self.gradient, finite, d, halt: self.halt };
         for tile in self.tiles {
             if self.halt.raised() {
@@ -150,7 +143,7 @@ impl Block<'_, '_, '_> {
         let panels = tile.bounds.chunks(2 * S::WIDTH);
         let mut met = (0..panels.len()).zip(panels).filter(|(_, bounds)| !self.seen(bounds).is_empty());
         let first = met.next()?.0;
-        let last = met.last().map_or(first, |(panel, _)| panel);
+        let last = met.next_back().map_or(first, |(panel, _)| panel);
         let keys = keys.start / ROWS * ROWS..keys.end;
         Some(Meeting { keys, panels: first..last + 1 })
     }
@@ -175,7 +168,8 @@ impl Block<'_, '_, '_> {
         // Products may touch pairs that do not see each other, as 0 times something, which must then be finite.
         // Row groups reach past the last key that is seen, up to the block's end.
         all &= meeting.keys.end.is_multiple_of(ROWS) || meeting.keys.end == keys;
-        if !all && !(self.finite && tile.finite) {
+        let finite = self.finite && tile.finite;
+        if !all && !finite {
             return self.add_visible::<S>(tile, &meeting);
         }
         self.add_to_keys(simd, tile, &meeting);
@@ -215,13 +209,7 @@ impl Block<'_, '_, '_> {
     /// P = 2^(S - lse) and dS / scale = P * (dP - delta); 0 where a row does not see a key, and in the rows that fill
     /// the last row group. True if all rows see all keys.
     #[inline(always)]
-    fn probabilities<S: Simd>(
-        &mut self,
-        simd: S,
-        tile: &QueryTile,
-        meeting: &Meeting,
-        panel: usize,
-    ) -> bool {
+    fn probabilities<S: Simd>(&mut self, simd: S, tile: &QueryTile, meeting: &Meeting, panel: usize) -> bool {
         let (keys, first) = (meeting.keys.clone(), panel * S::WIDTH);
         let rows = tile.rows.min(first + S::WIDTH);
         let bounds = &tile.bounds[2 * first..2 * rows];
@@ -257,10 +245,7 @@ impl Block<'_, '_, '_> {
         let first = meeting.panels.start * S::WIDTH;
         let depth = tile.rows.min(meeting.panels.end * S::WIDTH) - first;
         let (scratch, gradient) = (&*self.scratch, &mut *self.gradient);
-        let products = [
-            (&scratch.p, &tile.dout_rows, &mut gradient.dv),
-            (&scratch.ds, &tile.q_rows, &mut gradient.dk),
-        ];
+        let products = [(&scratch.p, &tile.dout_rows, &mut gradient.dv), (&scratch.ds, &tile.q_rows, &mut gradient.dk)];
         for (a, b, c) in products {
             for column in (0..stride).step_by(S::WIDTH) {
                 for key in meeting.keys.clone().step_by(ROWS) {

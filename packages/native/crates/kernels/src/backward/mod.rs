@@ -69,8 +69,7 @@ impl<T: Element> Backward<'_, T> {
         let d = self.params.head_size;
         let mut floats = 0;
         for (i, unit) in self.units.iter().enumerate() {
-            let more = QueryTile::floats::<S>(unit.rows, d)
-                + KeyGradient::floats::<S>(&hull(unit.bounds), d);
+            let more = QueryTile::floats::<S>(unit.rows, d) + KeyGradient::floats::<S>(&hull(unit.bounds), d);
             if i > 0 && floats + more > WAVE_FLOATS {
                 return (i, floats);
             }
@@ -127,8 +126,7 @@ impl<T: Element> Backward<'_, T> {
         let (d, scale) = (self.params.head_size, self.params.scale);
         // SAFETY: `backward`'s caller vouches for the unit's operands.
         let (q, out, dout, lse) = unsafe {
-            let [q, out, dout] =
-                [unit.q, unit.out, unit.dout].map(|rows| Rows::new(rows, unit.rows, d));
+            let [q, out, dout] = [unit.q, unit.out, unit.dout].map(|rows| Rows::new(rows, unit.rows, d));
             (q, out, dout, Rows::new(unit.lse, unit.rows, 1))
         };
         let mut begin = 0;
@@ -161,10 +159,8 @@ impl<T: Element> Backward<'_, T> {
         // First blocks first: a block never waits for one that comes later.
         jobs.sort_by_key(|&(turn, ..)| turn);
         let threads = self.params.threads.min(jobs.len());
-        let mut buffers: Vec<_> =
-            (0..threads).map(|_| self.workspaces.take(Scratch::floats::<S>(d))).collect();
-        let mut scratch: Vec<_> =
-            buffers.iter_mut().map(|buffer| Scratch::cut::<S>(buffer, d)).collect();
+        let mut buffers: Vec<_> = (0..threads).map(|_| self.workspaces.take(Scratch::floats::<S>(d))).collect();
+        let mut scratch: Vec<_> = buffers.iter_mut().map(|buffer| Scratch::cut::<S>(buffer, d)).collect();
         for_each(&mut scratch, jobs, self.halt, |scratch, (_, unit, gradient)| {
             let (tiles, unit) = (&tiles[unit], &units[unit]);
             // SAFETY: `backward`'s caller vouches for the unit's operands.

@@ -88,8 +88,8 @@ impl<T: Element> Kernel for PackQueries<'_, '_, T> {
     fn run<S: Simd>(self, _: S) {
         let tile = self.tile;
         let (d, stride) = (self.q.width(), row_stride::<S>(self.q.width()));
-        rows_to_panels(self.q, S::WIDTH, self.scale * LOG2_E, tile.q_lanes);
-        rows_to_panels(self.dout, S::WIDTH, 1.0, tile.dout_lanes);
+        rows_to_panels(self.q, S::WIDTH, d, self.scale * LOG2_E, tile.q_lanes);
+        rows_to_panels(self.dout, S::WIDTH, d, 1.0, tile.dout_lanes);
         let finite = copy_rows(self.q, stride, tile.q_rows);
         tile.finite = copy_rows(self.dout, stride, tile.dout_rows) & finite;
         // Lanes without a row get P = 2^-inf = 0.

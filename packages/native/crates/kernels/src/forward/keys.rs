@@ -101,8 +101,8 @@ impl<T: Element> Kernel for PackKeys<'_, '_, T> {
         let extent = self.block.extent();
         let block = self.block;
         let (begin, keys) = (block.begin, block.keys);
-        rows_to_panels(self.k.part(begin, keys), ROWS, 1.0, block.k);
-        block.v_is_finite = columns_to_panels(self.v.part(begin, keys), extent, block.v);
+        rows_to_panels(self.k.part(begin, keys), ROWS, self.k.width(), 1.0, block.k);
+        block.v_is_finite = columns_to_panels(self.v.part(begin, keys), ROWS, extent, block.v);
     }
 }
 
@@ -136,10 +136,6 @@ mod tests {
         let wave = Wave::first_of(&[unit(1, 500)], 80);
         let mut memory = vec![0.0; wave.floats];
         let blocks = KeyBlock::cut(500, 80, &mut Cutter::new(&mut memory));
-        assert_eq!(blocks.iter().map(|b| (b.begin, b.keys)).collect::<Vec<_>>(), [
-            (0, 192),
-            (192, 192),
-            (384, 116)
-        ]);
+        assert_eq!(blocks.iter().map(|b| (b.begin, b.keys)).collect::<Vec<_>>(), [(0, 192), (192, 192), (384, 116)]);
     }
 }

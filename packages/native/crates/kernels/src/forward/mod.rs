@@ -70,16 +70,13 @@ impl<T: Element> Forward<'_, T> {
 
         let mut memory = self.workspaces.take(wave.floats);
         let mut memory = Cutter::new(&mut memory);
-        let mut sources: Vec<_> = (wave.owners.iter())
-            .map(|&owner| KeyBlock::cut(units[owner].kv_rows, d, &mut memory))
-            .collect();
+        let mut sources: Vec<_> =
+            (wave.owners.iter()).map(|&owner| KeyBlock::cut(units[owner].kv_rows, d, &mut memory)).collect();
         let mut jobs = Vec::new();
         for (blocks, &owner) in sources.iter_mut().zip(&wave.owners) {
             let unit = &units[owner];
             // SAFETY: `forward`'s caller vouches for the unit's operands.
-            let (k, v) = unsafe {
-                (Rows::new(unit.k, unit.kv_rows, d), Rows::new(unit.v, unit.kv_rows, d))
-            };
+            let (k, v) = unsafe { (Rows::new(unit.k, unit.kv_rows, d), Rows::new(unit.v, unit.kv_rows, d)) };
             jobs.extend(blocks.iter_mut().map(|block| PackKeys { k, v, block }));
         }
         let mut workers = vec![(); self.params.threads];
@@ -90,21 +87,14 @@ impl<T: Element> Forward<'_, T> {
             self.tiles::<S>(unit, &sources[source], &mut tiles);
         }
         let threads = self.params.threads.min(tiles.len());
-        let mut buffers: Vec<_> =
-            (0..threads).map(|_| self.workspaces.take(Scratch::floats::<S>(d))).collect();
-        let mut scratch: Vec<_> =
-            buffers.iter_mut().map(|buffer| Scratch::cut::<S>(buffer, d)).collect();
+        let mut buffers: Vec<_> = (0..threads).map(|_| self.workspaces.take(Scratch::floats::<S>(d))).collect();
+        let mut scratch: Vec<_> = buffers.iter_mut().map(|buffer| Scratch::cut::<S>(buffer, d)).collect();
         for_each(&mut scratch, tiles, self.halt, |scratch, tile| {
             simd.invoke(Attend { tile, scratch, halt: self.halt });
         })
     }
 
-    fn tiles<'t, S: Simd>(
-        &self,
-        unit: &ForwardUnit<'t, T>,
-        blocks: &'t [KeyBlock<'t>],
-        tiles: &mut Vec<Tile<'t, T>>,
-    ) {
+    fn tiles<'t, S: Simd>(&self, unit: &ForwardUnit<'t, T>, blocks: &'t [KeyBlock<'t>], tiles: &mut Vec<Tile<'t, T>>) {
         let d = self.params.head_size;
         // SAFETY: `forward`'s caller vouches for the unit's operands, and that outputs overlap nothing.
         let (q, mut out, mut lse) = unsafe {

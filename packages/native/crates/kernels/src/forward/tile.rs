@@ -51,8 +51,7 @@ impl<'m> Scratch<'m> {
 
     pub(crate) fn cut<S: Simd>(memory: &'m mut [f32], d: usize) -> Scratch<'m> {
         let mut memory = Cutter::new(memory);
-        let [queries, sums, scores, top, total, worth, lo, hi] =
-            Self::sizes::<S>(d).map(|len| memory.cut(len));
+        let [queries, sums, scores, top, total, worth, lo, hi] = Self::sizes::<S>(d).map(|len| memory.cut(len));
         Scratch { queries, sums, scores, top, total, worth, lanes: Lanes::new(lo, hi) }
     }
 }
@@ -70,7 +69,7 @@ impl<T: Element> Kernel for Attend<'_, '_, '_, T> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let (tile, scratch) = (&self.tile, &mut *self.scratch);
-        rows_to_panels(tile.q, S::WIDTH, tile.q_factor, scratch.queries);
+        rows_to_panels(tile.q, S::WIDTH, tile.q.width(), tile.q_factor, scratch.queries);
         scratch.sums.fill(0.0);
         scratch.top.fill(f32::NEG_INFINITY);
         scratch.total.fill(0.0);
@@ -92,14 +91,7 @@ impl<T: Element> Kernel for Attend<'_, '_, '_, T> {
 
 /// Adds a block of keys to a panel of queries.
 #[inline(always)]
-fn attend_block<S: Simd>(
-    simd: S,
-    scratch: &mut Scratch,
-    block: &KeyBlock,
-    panel: usize,
-    bounds: &[i32],
-    d: usize,
-) {
+fn attend_block<S: Simd>(simd: S, scratch: &mut Scratch, block: &KeyBlock, panel: usize, bounds: &[i32], d: usize) {
     let width = S::WIDTH;
     let seen = hull(bounds);
     let end = seen.end.saturating_sub(block.begin).min(block.keys);
@@ -173,13 +165,7 @@ fn hide<S: Simd>(simd: S, lanes: &Lanes, scores: &mut [f32], first: usize) {
 
 /// Scores become P relative to the largest score so far; its sum is kept, and `worth` says how the past shrinks.
 #[inline(always)]
-fn softmax<S: Simd>(
-    simd: S,
-    scores: &mut [f32],
-    top: &mut [f32],
-    total: &mut [f32],
-    worth: &mut [f32],
-) {
+fn softmax<S: Simd>(simd: S, scores: &mut [f32], top: &mut [f32], total: &mut [f32], worth: &mut [f32]) {
     let lowest = simd.splat(f32::NEG_INFINITY);
     for at in (0..S::WIDTH).step_by(S::LANES) {
         let old = simd.load(top, at);

@@ -23,7 +23,7 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const VECTORS: usize = 2;
     const FORWARD_QUERIES: usize = 64;
-    const BACKWARD_QUERIES: usize = 64;
+    const BACKWARD_QUERIES: usize = 80;
 
     type Vector = __m256;
     type Mask = __m256;

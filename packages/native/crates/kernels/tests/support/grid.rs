@@ -52,9 +52,8 @@ impl<T: Element> Grid<T> {
     pub fn check_canaries(&self) {
         let canary = canary::<T>().to_f32().to_bits();
         for (i, element) in self.elements.iter().enumerate() {
-            let inside = i.checked_sub(GUARD).is_some_and(|at| {
-                at < self.rows * self.stride && at % self.stride < self.width
-            });
+            let inside =
+                i.checked_sub(GUARD).is_some_and(|at| at < self.rows * self.stride && at % self.stride < self.width);
             assert!(inside || element.to_f32().to_bits() == canary, "element {i} outside the rows was written");
         }
     }

@@ -136,23 +136,25 @@ impl<T: Element> Problem<T> {
 
     pub fn forward(&mut self, pool: &Workspaces, isa: Isa, threads: usize) -> Result<(), Error> {
         let params = self.params(isa, threads);
-        let units = [0, 1].map(|i| self.forward_unit(i));
+        let bounds = self.bounds.clone();
+        let units = [0, 1].map(|i| self.forward_unit(i, &bounds));
         // SAFETY: grids have the rows that the units state.
         unsafe { forward(pool, &params, &units, &AtomicBool::new(false)) }
     }
 
     pub fn backward(&mut self, pool: &Workspaces, isa: Isa, threads: usize) -> Result<(), Error> {
         let params = self.params(isa, threads);
-        let units = [0, 1].map(|i| self.backward_unit(i));
+        let bounds = self.bounds.clone();
+        let units = [0, 1].map(|i| self.backward_unit(i, &bounds));
         // SAFETY: grids have the rows that the units state.
         unsafe { backward(pool, &params, &units, &AtomicBool::new(false)) }
     }
 
-    pub fn forward_unit(&mut self, i: usize) -> ForwardUnit<'static, T> {
+    pub fn forward_unit<'b>(&mut self, i: usize, bounds: &'b [i32]) -> ForwardUnit<'b, T> {
         ForwardUnit {
             rows: self.case.rows,
             kv_rows: self.case.kv_rows,
-            bounds: self.bounds.clone().leak(),
+            bounds,
             q: self.q[i].rows(),
             k: self.k.rows(),
             v: self.v.rows(),
@@ -161,11 +163,11 @@ impl<T: Element> Problem<T> {
         }
     }
 
-    pub fn backward_unit(&mut self, i: usize) -> BackwardUnit<'static, T> {
+    pub fn backward_unit<'b>(&mut self, i: usize, bounds: &'b [i32]) -> BackwardUnit<'b, T> {
         BackwardUnit {
             rows: self.case.rows,
             kv_rows: self.case.kv_rows,
-            bounds: self.bounds.clone().leak(),
+            bounds,
             q: self.q[i].rows(),
             k: self.k.rows(),
             v: self.v.rows(),
@@ -193,7 +195,7 @@ impl<T: Element> Problem<T> {
     /// Panics if anything between or around the rows was written.
     pub fn check_canaries(&self) {
         self.q.iter().chain(&self.dout).chain(&self.out).chain(&self.dq).for_each(Grid::check_canaries);
-        [&self.k, &self.v].map(Grid::check_canaries);
+        [&self.k, &self.v].into_iter().for_each(Grid::check_canaries);
         self.lse.iter().chain([&self.dk, &self.dv]).for_each(Grid::check_canaries);
     }
 }
