@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { connectCoordinator, type CoordinatorClient } from '@ulysses/rpc';
+import { connectCoordinator, type CoordinatorClient, type RankStatus } from '@ulysses/rpc';
 
 export interface ClusterOptions {
   readonly cpSize: number;
@@ -69,11 +69,26 @@ export class TestCluster {
 
   /** Resolves when every rank takes part in a running step. */
   async untilStepRuns(): Promise<void> {
+    await this.#until('a step runs', (ranks) => ranks.every(({ stepsRunning }) => stepsRunning > 0));
+  }
+
+  /** Resolves when no rank takes part in a step. */
+  async untilIdle(): Promise<void> {
+    await this.#until('no step runs', (ranks) => ranks.every(({ stepsRunning }) => stepsRunning === 0));
+  }
+
+  /** Bytes that the ranks keep for backward passes, over all ranks. */
+  async storeBytes(): Promise<number> {
+    const { ranks } = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
+    return ranks.reduce((sum, { storeBytes }) => sum + storeBytes, 0);
+  }
+
+  async #until(what: string, holds: (ranks: readonly RankStatus[]) => boolean): Promise<void> {
     const deadline = performance.now() + READY_MS;
     for (;;) {
       const { ranks } = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
-      if (ranks.length > 0 && ranks.every(({ stepsRunning }) => stepsRunning > 0)) return;
-      if (performance.now() > deadline) throw new Error('no step ran');
+      if (ranks.length > 0 && holds(ranks)) return;
+      if (performance.now() > deadline) throw new Error(`not within ${READY_MS} ms: ${what}`);
     }
   }
 
@@ -97,7 +112,15 @@ const CLI = fileURLToPath(new URL('../../services/cli/dist/main.js', import.meta
 
 export async function startCluster({ cpSize, flags = [] }: ClusterOptions): Promise<TestCluster> {
   const size = ['--context-parallel-size', String(cpSize)];
-  const { child, firstLine, onLine } = await startProcess([CLI, 'up', '--json', '--log-level', 'warn', ...size, ...flags]);
+  const { child, firstLine, onLine } = await startProcess([
+    CLI,
+    'up',
+    '--json',
+    '--log-level',
+    'warn',
+    ...size,
+    ...flags,
+  ]);
   const cluster = new TestCluster(child, firstLine);
   onLine((line) => {
     cluster.handle(line);

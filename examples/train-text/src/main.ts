@@ -37,6 +37,10 @@ async function run(options: Options, interrupt: AbortSignal): Promise<number> {
     const exitCode = await compare(options, chunks, trained, interrupt);
     if (keepServing) await serveUntilInterrupted(cluster, interrupt);
     return exitCode;
+  } catch (error) {
+    // Why the cluster ended says more than that a call was cancelled.
+    cluster.lost.throwIfAborted();
+    throw error;
   } finally {
     await cluster.stop();
   }
@@ -48,7 +52,7 @@ async function trainOnCluster(
   address: string,
   signal: AbortSignal,
 ): Promise<StepResult[]> {
-  const attention = await connectClusterAttention(address, options.shape);
+  const attention = await connectClusterAttention(address, options.shape, announceOnce());
   try {
     return await trainAll(options, chunks, attention, signal, (result) => {
       print(progressLine(result, options.steps, options.shape.heads));
@@ -56,6 +60,15 @@ async function trainOnCluster(
   } finally {
     await attention.close();
   }
+}
+
+/** Says why a step is repeated, once for each reason in a row: it may be repeated many times. */
+function announceOnce(): (reason: UlyssesError) => void {
+  let last = '';
+  return ({ message }) => {
+    if (message !== last) console.error(`${message}; trying again`);
+    last = message;
+  };
 }
 
 /** The same training on one device; 1 when the losses differ by more than rounding. */

@@ -32,7 +32,7 @@ interface Flags {
   readonly contextParallelAlgo?: string;
   readonly contextParallelKvCachePolicy?: string;
   readonly address?: string;
-  readonly keepServing: boolean;
+  readonly keepServing?: true;
   readonly compare: boolean;
   readonly steps: number;
   readonly seed: number;
@@ -61,10 +61,15 @@ export function parseOptions(argv: readonly string[]): Options {
       'Trains a small byte-level causal language model on text files. The attention of every layer and step, forward ' +
         'and backward, runs on a context-parallel cluster at whatever length the text has.',
     )
-    .option('--input <path>', 'text file or folder to train on', REPOSITORY)
+    .addOption(
+      new Option('--input <path>', 'text file or folder to train on').default(
+        REPOSITORY,
+        "this repository's own text",
+      ),
+    )
     .option('--context-parallel-size <n>', 'ranks of the cluster that is started', countFrom(2), 4)
-    .option('--context-parallel-algo <name>', 'passed on to `ulysses up`')
-    .option('--context-parallel-kv-cache-policy <policy>', 'passed on to `ulysses up`')
+    .option('--context-parallel-algo <name>', 'of the cluster; see `ulysses up --help`')
+    .option('--context-parallel-kv-cache-policy <policy>', 'of the cluster; see `ulysses up --help`')
     .addOption(
       new Option('--address <host:port>', 'use a running cluster instead of starting one').conflicts([
         'contextParallelSize',
@@ -73,7 +78,7 @@ export function parseOptions(argv: readonly string[]): Options {
         'keepServing',
       ]),
     )
-    .option('--keep-serving', 'keep the cluster up after the training, until Ctrl-C', false)
+    .option('--keep-serving', 'keep the cluster up after the training, until Ctrl-C')
     .option('--no-compare', 'do not train a second time on one device to compare the losses')
     .option('--steps <n>', 'training steps, one text or part of one each', countFrom(1), 20)
     .option('--seed <n>', 'of the initial weights and of the order of the texts', countFrom(0), 1)
@@ -83,7 +88,12 @@ export function parseOptions(argv: readonly string[]): Options {
     .option('--heads <n>', 'query heads; need not be a multiple of the ranks', countFrom(1), 6)
     .option('--kv-heads <n>', 'key and value heads; divide the query heads', countFrom(1), 2)
     .option('--head-size <n>', 'elements of a head, at most 256', countFrom(1, 256), 32)
-    .option('--threads <n>', 'threads of this process for products', countFrom(1), availableParallelism())
+    .option(
+      '--threads <n>',
+      'threads of this process; ranks share the cores evenly',
+      countFrom(1),
+      availableParallelism(),
+    )
     .addHelpText('after', EXAMPLES);
   command.parse(argv);
   const flags = command.opts<Flags>();
@@ -94,7 +104,7 @@ export function parseOptions(argv: readonly string[]): Options {
 }
 
 function resolve(flags: Flags): Options {
-  const { input, steps, seed, learningRate, threads, compare, keepServing } = flags;
+  const { input, steps, seed, learningRate, threads, compare } = flags;
   const { layers, heads, kvHeads, headSize, maxLength } = flags;
   const settings: ClusterSettings = {
     contextParallelSize: flags.contextParallelSize,
@@ -111,7 +121,7 @@ function resolve(flags: Flags): Options {
     shape: { layers, heads, kvHeads, headSize, maxLength },
     cluster:
       flags.address === undefined
-        ? { kind: 'own', settings, keepServing }
+        ? { kind: 'own', settings, keepServing: flags.keepServing ?? false }
         : { kind: 'running', address: flags.address },
   };
 }

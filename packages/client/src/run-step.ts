@@ -49,7 +49,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
   const ending = new AbortController();
   const linked = linkSignals([call.signal, ending.signal]);
   const { ownerIndex, ownerCount } = cluster.options;
-  const updates = cluster.coordinator.planStep(
+  const stream = cluster.coordinator.planStep(
     {
       step: call.step,
       ownerIndex,
@@ -60,7 +60,6 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
     },
     { signal: linked.signal, deadlineMs: call.deadlineMs },
   );
-  const stream = updates[Symbol.asyncIterator]();
   try {
     const first = await stream.next();
     if (first.done === true || first.value.kind !== 'planned') {
@@ -76,7 +75,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
   } finally {
     ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
     linked.release();
-    await stream.return?.(undefined).catch(() => undefined);
+    await stream.return(undefined).catch(() => undefined);
   }
 }
 

@@ -11,7 +11,7 @@ import type { AttentionOptions, CallOptions } from './ulysses-context-attention.
 
 /** The step as this owner sees it. Calculators of the caller's own run here; the known ones run in the coordinator. */
 export async function buildStepView(
-  options: AttentionOptions & { readonly gatherSizeCalculator: GatherSizeCalculator },
+  options: AttentionOptions & { readonly gatherSizeCalculator: GatherSizeCalculator | null },
   q: TensorView,
   k: TensorView,
   call: CallOptions,
@@ -54,11 +54,14 @@ function resolveMask({ causal, mask }: AttentionOptions): Mask {
 type ResolvedGatherSizes = Pick<StepView, 'gatherSizeCalculator' | 'gatherSizeQ' | 'gatherSizeKv'>;
 
 async function customGatherSizes(
-  calculator: GatherSizeCalculator,
+  calculator: GatherSizeCalculator | null,
   q: TensorView,
   k: TensorView,
   call: CallOptions,
 ): Promise<ResolvedGatherSizes> {
+  if (calculator === null) {
+    return { gatherSizeCalculator: null, gatherSizeQ: null, gatherSizeKv: null };
+  }
   if (calculator instanceof DefaultGatherSizeCalculator) {
     return { gatherSizeCalculator: 'default', gatherSizeQ: null, gatherSizeKv: null };
   }

@@ -15,8 +15,8 @@ import { buildStepView } from './step-view.js';
 import { checkTensorView, copyToRegion, requireSameShape, type TensorView } from './tensor-view.js';
 
 export interface AttentionOptions {
-  /** How long the gathered sequence is. @default a DynamicGatherSizeCalculator */
-  readonly gatherSizeCalculator?: GatherSizeCalculator;
+  /** How long the gathered sequence is; null: the coordinator's own calculator. @default a DynamicGatherSizeCalculator */
+  readonly gatherSizeCalculator?: GatherSizeCalculator | null;
   /** Row i sees no key after it (bottom-right aligned when s_q != s_kv). @default false */
   readonly causal?: boolean;
   /** Other visibility rules; `causal` sets `right` to 0. @default everything is visible */
@@ -52,7 +52,7 @@ export type CoreAttention = (q: TensorView, k: TensorView, v: TensorView) => Pro
  */
 export class UlyssesContextAttention {
   readonly #cluster: Cluster;
-  readonly #options: AttentionOptions & { readonly gatherSizeCalculator: GatherSizeCalculator };
+  readonly #options: AttentionOptions & { readonly gatherSizeCalculator: GatherSizeCalculator | null };
 
   /** @throws UNSUPPORTED for a core attention of the caller's own. */
   constructor(coreAttention: CoreAttention | null, cpGroup: Cluster, options: AttentionOptions = {}) {
@@ -62,7 +62,10 @@ export class UlyssesContextAttention {
     this.#cluster = cpGroup;
     this.#options = {
       ...options,
-      gatherSizeCalculator: options.gatherSizeCalculator ?? new DynamicGatherSizeCalculator(),
+      gatherSizeCalculator:
+        options.gatherSizeCalculator === undefined
+          ? new DynamicGatherSizeCalculator()
+          : options.gatherSizeCalculator,
     };
   }
 

@@ -58,7 +58,11 @@ export function describe(value: unknown): string {
 }
 
 /** Our own broken invariant; `condition` narrows. */
-export function invariant(condition: unknown, message: string, details: ErrorDetails = {}): asserts condition {
+export function invariant(
+  condition: unknown,
+  message: string,
+  details: ErrorDetails = {},
+): asserts condition {
   if (!condition) throw new UlyssesError('INVARIANT', message, details);
 }
 

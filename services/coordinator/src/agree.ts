@@ -16,7 +16,9 @@ export function requireAgreement(views: ViewsByOwner, aligned: boolean): void {
     const minority = findMinority(owners);
     if (minority !== null) {
       const { owner, value, others } = minority;
-      const remedy = PER_OWNER.has(field) ? '; an aligned exchange needs equal shards, use DynamicGatherSizeCalculator' : '';
+      const remedy = PER_OWNER.has(field)
+        ? '; an aligned exchange needs equal shards, use DynamicGatherSizeCalculator'
+        : '';
       const expected = `${others}, as the other owners have it${remedy}`;
       throw new UlyssesError('STEP_MISMATCH', `owner ${owner}: ${field} is ${value}, expected ${expected}`, {
         field,

@@ -88,7 +88,11 @@ async function followMembership(store: EmbeddedStore, fleet: Fleet, signal: Abor
   }
 }
 
-async function clusterStatus(fleet: Fleet, steps: StepRegistry, store: EmbeddedStore): Promise<ClusterStatus> {
+async function clusterStatus(
+  fleet: Fleet,
+  steps: StepRegistry,
+  store: EmbeddedStore,
+): Promise<ClusterStatus> {
   const { epoch, cpSize, members } = store.membership;
   const ages = new Map(store.leaseAges().map(({ member, ageMs }) => [member, Math.round(ageMs)]));
   return {

@@ -32,7 +32,9 @@ async function main(argv: readonly string[]): Promise<void> {
   shutdown.onShutdown('rank', () => rank.close(GRACE_MS));
   const { controlAddress, tensorAddress } = rank;
   logger.info({ member, rank: rank.rank, address: controlAddress }, 'joined');
-  process.stdout.write(`${JSON.stringify({ ready: true, rank: rank.rank, member, controlAddress, tensorAddress })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ ready: true, rank: rank.rank, member, controlAddress, tensorAddress })}\n`,
+  );
 }
 
 main(process.argv.slice(2)).catch((thrown: unknown) => {

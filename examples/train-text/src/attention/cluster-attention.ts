@@ -4,15 +4,21 @@ import {
   UlyssesContextAttention,
   type TensorView,
 } from '@ulysses/client';
+import type { UlyssesError } from '@ulysses/errors';
 import type { Tensor } from '../model/tensor.js';
 import type { Attention, HeadShape } from './attention.js';
 
 /**
  * Attention on a cluster: this process holds the whole text, the ranks compute it, unaligned, at whatever length it
- * has. Null core attention means the ranks' own devices.
+ * has. Null core attention means the ranks' own devices. A step that fails because a rank was lost is repeated by the
+ * client, which tells `onReplay` why.
  */
-export async function connectClusterAttention(address: string, shape: HeadShape): Promise<Attention> {
-  const cluster = await connect({ address, job: 'train-text' });
+export async function connectClusterAttention(
+  address: string,
+  shape: HeadShape,
+  onReplay: (reason: UlyssesError) => void,
+): Promise<Attention> {
+  const cluster = await connect({ address, job: 'train-text', onReplay });
   const attention = new UlyssesContextAttention(null, cluster, {
     gatherSizeCalculator: new DynamicGatherSizeCalculator(),
     causal: true,

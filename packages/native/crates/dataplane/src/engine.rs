@@ -166,6 +166,10 @@ impl Engine {
         lock(&self.steps).get(key).map(|step| step.sent_bytes())
     }
 
+    pub(crate) fn step_received_bytes(&self, key: &StepKey) -> Option<u64> {
+        lock(&self.steps).get(key).map(|step| step.received_bytes())
+    }
+
     pub(crate) fn counters(&self) -> Counters {
         let steps = lock(&self.steps).len();
         self.traffic.counters(steps, lock(&self.links).len())

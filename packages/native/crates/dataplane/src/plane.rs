@@ -145,6 +145,11 @@ impl Plane {
         self.engine.step_sent_bytes(step)
     }
 
+    /// Payload of a step placed in its memory so far; none when it is not registered.
+    pub fn step_received_bytes(&self, step: &StepKey) -> Option<u64> {
+        self.engine.step_received_bytes(step)
+    }
+
     /// Ends links, sockets and steps, and waits for the thread. No event follows. Dropping does the same.
     pub fn close(&self) {
         let Some(Running { stop, thread }) = lock(&self.running).take() else { return };

@@ -19,7 +19,7 @@ pub struct SegmentPlace {
 impl SegmentPlace {
     /// Payload bytes, without the gaps between rows.
     pub fn bytes(&self) -> usize {
-        self.rows * self.row_bytes
+        self.rows.saturating_mul(self.row_bytes)
     }
 
     /// Whether the payload is one range of memory.

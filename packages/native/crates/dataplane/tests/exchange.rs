@@ -72,6 +72,7 @@ fn contiguous_segments_larger_than_every_window_arrive() {
     assert_eq!(ranks[0].plane.counters().sent_bytes, sent.len() as u64);
     assert_eq!(ranks[0].plane.step_sent_bytes(&key(0)), Some(sent.len() as u64));
     assert_eq!(ranks[1].plane.counters().received_bytes, sent.len() as u64);
+    assert_eq!(ranks[1].plane.step_received_bytes(&key(0)), Some(sent.len() as u64));
 }
 
 #[test]

@@ -108,3 +108,7 @@ pub(crate) fn take_chunk(queue: &mut VecDeque<Slice>, chunk_bytes: usize) -> Opt
         return Some(Chunk { step, head, bytes, source });
     }
 }
+
+#[cfg(test)]
+#[path = "outlet_test.rs"]
+mod tests;

@@ -250,3 +250,7 @@ impl Drop for CallEnd {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "table_test.rs"]
+mod tests;

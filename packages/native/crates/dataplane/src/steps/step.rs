@@ -32,6 +32,7 @@ pub(crate) struct Step {
     relay_limit: usize,
     relay_held: AtomicUsize,
     sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
     /// Whether the phase is `Open`, for those who only want to skip work.
     live: AtomicBool,
     events: UnboundedSender<Event>,
@@ -72,6 +73,7 @@ impl Step {
             relay_limit: relay_bytes,
             relay_held: AtomicUsize::new(0),
             sent_bytes: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
             live: AtomicBool::new(true),
             events,
             state: Mutex::new(State {
@@ -126,6 +128,7 @@ impl Step {
     pub(crate) fn place(&self, slot: Slot, at: u64, bytes: &[u8]) -> Result<bool> {
         let Some(mut state) = self.open() else { return Ok(false) };
         let completed = state.placing.place(slot, at, bytes)?;
+        self.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if let Some(granule) = completed.granule {
             self.report(Event::Granule { key: self.key.clone(), granule });
         }
@@ -180,6 +183,10 @@ impl Step {
 
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
     }
 
     /// Reserves room for bytes to be forwarded. Fails with OVERLOADED.

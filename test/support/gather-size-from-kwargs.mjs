@@ -1,0 +1,9 @@
+/** A user's calculator module, as `ulysses up --gather-size-calculator PATH` takes it. */
+class FromKwargs {
+  calculate({ kwargs }) {
+    if (kwargs.fail !== undefined) throw new Error(kwargs.fail);
+    return kwargs.gather_size ?? null;
+  }
+}
+
+export const gatherSizeCalculator = new FromKwargs();
