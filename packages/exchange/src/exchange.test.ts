@@ -1,9 +1,8 @@
 import { Region, type Receive, type SegmentPlace, type TensorName } from '@ulysses/native';
-import { createPlan, type Plan, type StepSpec } from '@ulysses/plan';
+import { createPlan, pairBytes, pairTotals, type Plan, type StepSpec } from '@ulysses/plan';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { foldGradients } from './fold-partials.js';
-import { pairBytes } from './pair-bytes.js';
 import {
   backwardReturns,
   backwardSends,
@@ -179,9 +178,9 @@ describe('the exchange, both sides', () => {
           const dout = counting(rows * spec.batch * spec.qHeads * spec.headSize);
           const sends = backwardSends(exchange, { dout });
           const sent = deliver(sends, owner, (rank) => ranks[rank]?.receives ?? []);
-          const pairs = exchange.byRank.map((pair) => pairBytes(plan, pair, 'backward'));
-          expect(sent).toBe(pairs.reduce((sum, pair) => sum + pair.scattered, 0));
-          returned += pairs.reduce((sum, pair) => sum + pair.returned, 0);
+          const pairs = exchange.byRank.map((pair) => pairTotals(pairBytes(plan.spec, pair, 'backward')));
+          expect(sent).toBe(pairs.reduce((sum, pair) => sum + pair.toRank, 0));
+          returned += pairs.reduce((sum, pair) => sum + pair.toOwner, 0);
 
           const partials = exchange.byRank.map(({ kv }) => {
             const bytes = (segmentOffsets(kv).at(-1) ?? 0) * spec.headSize * 4;

@@ -1,7 +1,6 @@
 export { ExchangePlane, stepIdentity, stepName, type ExchangePlaneOptions } from './exchange-plane.js';
 export { StepChannel } from './step-channel.js';
 export { ownerLinkName, ownerParty, rankLinkName, rankParty, relayOf } from './party.js';
-export { pairBytes, type PairBytes } from './pair-bytes.js';
 export {
   backwardReturns,
   backwardSends,

@@ -1,7 +1,9 @@
 import { elementBytes, rowStrides, type RowStrides } from '@ulysses/tensor';
 import type { Party, Receive, Region, SegmentPlace, TensorName } from '@ulysses/native';
 import {
+  pairBytes,
   pairSegments,
+  pairTotals,
   rankTable,
   type PairSegments,
   type Plan,
@@ -9,7 +11,6 @@ import {
   type Segment,
 } from '@ulysses/plan';
 import { rankParty } from './party.js';
-import { pairBytes } from './pair-bytes.js';
 
 /**
  * The sequence owner's side of the exchange: which rows of its shard go to whom, and where what comes back belongs.
@@ -145,9 +146,9 @@ export function ownerBytes(
   let sent = 0;
   let returned = 0;
   for (const pair of exchange.byRank) {
-    const bytes = pairBytes(exchange.plan, pair, pass);
-    sent += bytes.scattered;
-    returned += bytes.returned;
+    const { toRank, toOwner } = pairTotals(pairBytes(exchange.plan.spec, pair, pass));
+    sent += toRank;
+    returned += toOwner;
   }
   return { sent, returned };
 }

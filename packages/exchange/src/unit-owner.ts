@@ -1,7 +1,14 @@
 import { elementBytes } from '@ulysses/tensor';
 import type { Receive, Region, SegmentPlace, TensorName } from '@ulysses/native';
-import { pairSegments, rankTable, type PairSegments, type Plan, type Segment } from '@ulysses/plan';
-import { pairBytes } from './pair-bytes.js';
+import {
+  pairBytes,
+  pairSegments,
+  pairTotals,
+  rankTable,
+  type PairSegments,
+  type Plan,
+  type Segment,
+} from '@ulysses/plan';
 import { ownerParty, relayOf } from './party.js';
 import type { StepChannel } from './step-channel.js';
 import { unitPlaces, type BackwardMemory, type ForwardMemory, type UnitPlaces } from './unit-places.js';
@@ -99,7 +106,7 @@ export function sendBackwardInterval(
 
 /** Bytes a rank sends in one pass. */
 export function unitOwnerSendBytes({ plan, byOwner }: UnitExchange, pass: 'forward' | 'backward'): number {
-  return byOwner.reduce((sum, pair) => sum + pairBytes(plan, pair, pass).returned, 0);
+  return byOwner.reduce((sum, pair) => sum + pairTotals(pairBytes(plan.spec, pair, pass)).toOwner, 0);
 }
 
 /** Bytes a rank forwards in one pass for the owners it relays: everything to and from the other ranks. */
@@ -113,8 +120,8 @@ export function relayBytes(plan: Plan, rank: number, pass: 'forward' | 'backward
     if (other === rank) continue;
     const table = rankTable(plan, other);
     for (const owner of relayed) {
-      const { scattered, returned } = pairBytes(plan, pairSegments(plan, table, owner), pass);
-      bytes += scattered + returned;
+      const { toRank, toOwner } = pairTotals(pairBytes(plan.spec, pairSegments(plan, table, owner), pass));
+      bytes += toRank + toOwner;
     }
   }
   return bytes;

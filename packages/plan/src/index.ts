@@ -26,4 +26,4 @@ export { resolveGatherSize } from './gather-size.js';
 export { defaultStrategy, requireAligned } from './aligned.js';
 export { clipSplits, splitSizes } from './split-sizes.js';
 export { paddingOf, type Padding } from './padding.js';
-export { stepBytes, type PairBytes, type Pass, type StepBytes } from './step-bytes.js';
+export { pairBytes, pairTotals, stepBytes, type PairBytes, type Pass, type StepBytes } from './step-bytes.js';

@@ -1,7 +1,7 @@
 import { elementBytes } from '@ulysses/tensor';
 import { pairSegments } from './pair-segments.js';
 import { rankTables } from './rank-table.js';
-import type { Plan, Segment, StepSpec } from './spec.js';
+import type { PairSegments, Plan, Segment, StepSpec } from './spec.js';
 
 export type Pass = 'forward' | 'backward';
 
@@ -47,27 +47,34 @@ export interface StepBytes {
 /** Exact payload bytes of one pass. */
 export function stepBytes(plan: Plan, pass: Pass): StepBytes {
   const tables = rankTables(plan);
-  const bytes = rowBytes(plan.spec);
-  let ownersToRanks = 0;
-  let ranksToOwners = 0;
   const pairs = plan.spec.qSplits.map((_, owner) =>
-    tables.map((table): PairBytes => {
-      const { q, kv } = pairSegments(plan, table, owner);
-      const rows = segmentRows(q) * bytes.element;
-      if (pass === 'forward') {
-        const keys = segmentRows(kv) * bytes.element;
-        const lse = segmentRows(q) * bytes.lse;
-        ownersToRanks += rows + 2 * keys;
-        ranksToOwners += rows + lse;
-        return { pass, q: rows, k: keys, v: keys, out: rows, lse };
-      }
-      const partials = segmentRows(kv) * bytes.partial;
-      ownersToRanks += rows;
-      ranksToOwners += rows + 2 * partials;
-      return { pass, dout: rows, dq: rows, dk: partials, dv: partials };
-    }),
+    tables.map((table) => pairBytes(plan.spec, pairSegments(plan, table, owner), pass)),
   );
-  return { pairs, ownersToRanks, ranksToOwners };
+  const all = pairs.flat().map(pairTotals);
+  return {
+    pairs,
+    ownersToRanks: all.reduce((sum, { toRank }) => sum + toRank, 0),
+    ranksToOwners: all.reduce((sum, { toOwner }) => sum + toOwner, 0),
+  };
+}
+
+/** Payload bytes of one pass between one owner and one rank. */
+export function pairBytes(spec: StepSpec, { q, kv }: PairSegments, pass: Pass): PairBytes {
+  const bytes = rowBytes(spec);
+  const rows = segmentRows(q) * bytes.element;
+  if (pass === 'forward') {
+    const keys = segmentRows(kv) * bytes.element;
+    return { pass, q: rows, k: keys, v: keys, out: rows, lse: segmentRows(q) * bytes.lse };
+  }
+  const partials = segmentRows(kv) * bytes.partial;
+  return { pass, dout: rows, dq: rows, dk: partials, dv: partials };
+}
+
+/** The same, summed by direction. */
+export function pairTotals(pair: PairBytes): { readonly toRank: number; readonly toOwner: number } {
+  return pair.pass === 'forward'
+    ? { toRank: pair.q + pair.k + pair.v, toOwner: pair.out + pair.lse }
+    : { toRank: pair.dout, toOwner: pair.dq + pair.dk + pair.dv };
 }
 
 function segmentRows(segments: readonly Segment[]): number {

@@ -112,7 +112,8 @@ export class CoordinatorStream {
         await this.#handle(command, events);
       }
     } catch (thrown) {
-      this.#options.logger.warn({ reason: toUlyssesError(thrown).message }, 'coordinator stream broke');
+      const level = this.#serving ? 'warn' : 'debug';
+      this.#options.logger[level]({ reason: toUlyssesError(thrown).message }, 'coordinator stream broke');
     }
     events.close();
   }

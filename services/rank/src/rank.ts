@@ -1,6 +1,7 @@
 import { cpuDevice } from '@ulysses/device';
 import { ExchangePlane } from '@ulysses/exchange';
-import { detectIsa, type Isa } from '@ulysses/native';
+import { fieldError } from '@ulysses/errors';
+import { ISAS, detectIsa, type Isa } from '@ulysses/native';
 import { LeaseKeeper, RemoteStore } from '@ulysses/rendezvous';
 import { PROTOCOL_VERSION, rankService, serve, type RankStatus } from '@ulysses/rpc';
 import type { Logger } from '@ulysses/runtime';
@@ -32,13 +33,22 @@ export interface Rank {
   close(graceMs: number): Promise<void>;
 }
 
+/** The instruction set asked for, or the best one. ISAS goes from the widest down, and a machine has all below its best. */
+function availableIsa(asked: Isa | null): Isa {
+  const best = detectIsa();
+  if (asked === null) return best;
+  const available = ISAS.slice(ISAS.indexOf(best));
+  if (available.includes(asked)) return asked;
+  throw fieldError('CONFIG', 'isa', asked, `one that this machine has: ${available.join(', ')}`);
+}
+
 /** How often handles that outlived their time are looked for. */
 const EXPIRY_MS = 5_000;
 
 /** Opens both ports, joins the cluster and serves; resolves when this process has a rank. */
 export async function startRank(options: RankOptions): Promise<Rank> {
   const { member, logger } = options;
-  const isa = options.isa ?? detectIsa();
+  const isa = availableIsa(options.isa);
   const store = new ForwardStore({
     budgetBytes: options.storeBytes,
     timeToLiveMs: options.storeTtlMs,
