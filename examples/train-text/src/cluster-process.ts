@@ -78,7 +78,7 @@ export async function startCluster(settings: ClusterSettings, signal: AbortSigna
 
 function flags({ contextParallelSize, algo, kvCachePolicy }: ClusterSettings): string[] {
   return [
-    ...['--context-parallel-size', String(contextParallelSize)],
+    ...['--context-parallel-size', String(contextParallelSize), '--log-level', 'warn'],
     ...(algo === null ? [] : ['--context-parallel-algo', algo]),
     ...(kvCachePolicy === null ? [] : ['--context-parallel-kv-cache-policy', kvCachePolicy]),
   ];
