@@ -34,6 +34,18 @@ async function expectIdle(): Promise<void> {
   await step.backward(SMALL.dout);
 }
 
+describe('a cluster that is not there', () => {
+  it('is an error that names the address, long before the deadline of the call', async () => {
+    const nowhere = await connect({ address: '127.0.0.1:1', firstContactMs: 200, deadlineMs: 60_000 });
+    const error = await errorOf(
+      new UlyssesContextAttention(null, nowhere).forward(SMALL.q, SMALL.k, SMALL.v),
+    );
+    expect(error.code).toBe('PEER_LOST');
+    expect(error.message).toContain('127.0.0.1:1');
+    await nowhere.close();
+  });
+});
+
 describe('a step that is given up', () => {
   it('by its signal: CANCELLED, the kernels stop, nothing is left, and the next step works', async () => {
     const attention = new UlyssesContextAttention(null, connection);

@@ -16,6 +16,8 @@ export interface ConnectOptions {
   readonly ownerCount?: number;
   /** Longest that one call may take, replays included. @default 60_000 */
   readonly deadlineMs?: number;
+  /** How long the first call waits for a coordinator that cannot be reached. @default 5_000 */
+  readonly firstContactMs?: number;
   /** How often a step that failed with a retryable error is replayed. @default Infinity, up to the deadline */
   readonly maxReplays?: number;
   /** Hears of every replay, for logs. */
@@ -36,6 +38,8 @@ export class Cluster {
   readonly options: ResolvedConnectOptions;
   readonly coordinator: CoordinatorClient;
   readonly plane: ExchangePlane;
+  /** Whether the coordinator has ever answered: before, waiting for it to come back makes little sense. */
+  contacted = false;
   readonly #links = new Map<string, Promise<void>>();
   readonly #lostListeners = new Set<(link: string, reason: string) => void>();
   #nextCall = 0;
@@ -129,6 +133,7 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     ownerIndex,
     ownerCount,
     deadlineMs: options.deadlineMs ?? 60_000,
+    firstContactMs: options.firstContactMs ?? 5_000,
     maxReplays: options.maxReplays ?? Infinity,
     onReplay: options.onReplay ?? (() => undefined),
     sliceOrderSeed: options.sliceOrderSeed ?? null,

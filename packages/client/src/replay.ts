@@ -40,10 +40,17 @@ export async function withReplay<T>(
         throw new UlyssesError('CANCELLED', 'the call was cancelled', {}, signal.reason);
       const error = toUlyssesError(thrown);
       if (!error.retryable || replays >= cluster.options.maxReplays) throw error;
+      if (neverReached(cluster, error) && performance.now() - startedAt > cluster.options.firstContactMs)
+        throw error;
       cluster.options.onReplay(error, firstAttempt + replays + 1);
       const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** replays, LONGEST_PAUSE_MS) * (0.5 + Math.random());
       if (performance.now() - startedAt + pauseMs > deadlineMs) throw error;
       await delay(pauseMs, signal ?? never).catch(() => undefined);
     }
   }
+}
+
+/** The transport failed, and always has: a wrong address, or no cluster there. */
+function neverReached(cluster: Cluster, { code, details }: UlyssesError): boolean {
+  return code === 'PEER_LOST' && details['grpcStatus'] !== undefined && !cluster.contacted;
 }

@@ -66,6 +66,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
       throw new UlyssesError('INVARIANT', 'the coordinator ended the step before it was planned');
     }
     const planned = first.value;
+    cluster.contacted = true;
     verifyPlan(planned.plan);
     const key = { ...call.step, attempt: planned.attempt };
     const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
