@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { connect, UlyssesContextAttention, type AttentionOptions, type TensorView } from '@ulysses/client';
 import { shardOf, type StepInputs } from './step-inputs.js';
+import { fromForm, toForm, type TensorForm } from './tensor-forms.js';
 
 /** Results of one forward and backward for the whole sequence, put together from all owners' shares. */
 export interface WholeResult {
@@ -20,22 +21,34 @@ export interface ClusterStep {
   readonly splits: readonly number[];
   readonly attention: AttentionOptions;
   readonly sliceOrderSeed?: number;
+  /** Rows of every owner's k and v, when they are not those of q. */
+  readonly kvSplits?: readonly number[];
+  /** How tensors travel. @default float32 [s, b, h, d] */
+  readonly form?: TensorForm;
 }
+
+const PLAIN: TensorForm = { dtype: 'f32', layout: 'sbhd' };
 
 /** One connection for every owner, each calling with its own shard, as M trainer processes do. */
 export async function runStep(step: ClusterStep, inputs: StepInputs): Promise<WholeResult> {
   const session = randomUUID();
   const { batch, heads } = inputs.q.extents;
-  const begins = step.splits.map((_, owner) => step.splits.slice(0, owner).reduce((a, b) => a + b, 0));
+  const kvSplits = step.kvSplits ?? step.splits;
+  const begins = beginsOf(step.splits);
+  const kvBegins = beginsOf(kvSplits);
   const shares = await Promise.all(
     step.splits.map((rows, ownerIndex) => {
       const begin = begins[ownerIndex]!;
-      const shard = (tensor: TensorView): TensorView => shardOf(tensor, begin, begin + rows);
+      const kvBegin = kvBegins[ownerIndex]!;
+      const form = step.form ?? PLAIN;
+      const qLike = (tensor: TensorView): TensorView => toForm(shardOf(tensor, begin, begin + rows), form);
+      const kvLike = (tensor: TensorView): TensorView =>
+        toForm(shardOf(tensor, kvBegin, kvBegin + kvSplits[ownerIndex]!), form);
       return ownerStep(step, session, ownerIndex, {
-        q: shard(inputs.q),
-        k: shard(inputs.k),
-        v: shard(inputs.v),
-        dout: shard(inputs.dout),
+        q: qLike(inputs.q),
+        k: kvLike(inputs.k),
+        v: kvLike(inputs.v),
+        dout: qLike(inputs.dout),
       });
     }),
   );
@@ -75,9 +88,12 @@ async function ownerStep(
   }
 }
 
-function float32({ data }: TensorView): Float32Array {
-  if (data instanceof Float32Array) return data.slice();
-  throw new Error('expected float32 results');
+function beginsOf(splits: readonly number[]): number[] {
+  return splits.map((_, owner) => splits.slice(0, owner).reduce((a, b) => a + b, 0));
+}
+
+function float32(view: TensorView): Float32Array {
+  return Float32Array.from(fromForm(view).data);
 }
 
 /** Shares of a tensor whose rows come first. */

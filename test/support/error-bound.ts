@@ -34,7 +34,11 @@ export interface Deviation {
 }
 
 /** The head that comes closest to its bound, or breaks it most. Each head answers for itself: a wrong one cannot hide. */
-export function largestDeviation(actual: ArrayLike<number>, expected: Expected): Deviation {
+export function largestDeviation(
+  actual: ArrayLike<number>,
+  expected: Expected,
+  relative: number = RELATIVE,
+): Deviation {
   const { reference, magnitude, heads, headOf } = expected;
   if (actual.length !== reference.length) {
     throw new Error(`result has ${actual.length} elements, expected ${reference.length}`);
@@ -57,7 +61,7 @@ export function largestDeviation(actual: ArrayLike<number>, expected: Expected):
   }
   let worst: Deviation = { ratio: 0, head: -1 };
   for (let head = 0; head < heads; head++) {
-    const bound = RELATIVE * Math.sqrt(size[head]!) + C * EPSILON * Math.sqrt(terms[head]!);
+    const bound = relative * Math.sqrt(size[head]!) + C * EPSILON * Math.sqrt(terms[head]!);
     const ratio =
       error[head] === 0 ? 0 : error[head] === Infinity ? Infinity : Math.sqrt(error[head]!) / bound;
     if (ratio > worst.ratio) worst = { ratio, head };

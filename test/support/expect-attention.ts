@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { WholeResult } from './cluster-step.js';
-import { largestDeviation } from './error-bound.js';
+import { largestDeviation, RELATIVE } from './error-bound.js';
 import { referenceAttention, type AttentionReference } from './reference-attention.js';
 import type { Visible } from './reference-mask.js';
 import type { StepInputs } from './step-inputs.js';
@@ -27,8 +27,15 @@ export function referenceOf({ q, k, v, dout }: StepInputs, visible: Visible): At
 }
 
 /** Every tensor within its bound; a failure shows for each how many times its bound it is off. */
-export function expectWithinBound(actual: WholeResult, expected: AttentionReference): void {
-  const ratios = RESULTS.map((name) => ({ name, ...largestDeviation(actual[name], expected[name]) }));
+export function expectWithinBound(
+  actual: WholeResult,
+  expected: AttentionReference,
+  relative: number = RELATIVE,
+): void {
+  const ratios = RESULTS.map((name) => ({
+    name,
+    ...largestDeviation(actual[name], expected[name], relative),
+  }));
   expect(ratios.filter(({ ratio }) => !(ratio <= 1))).toEqual([]);
 }
 

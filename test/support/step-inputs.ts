@@ -3,6 +3,8 @@ import { randomTensor } from './random-tensor.js';
 
 export interface InputShape {
   readonly rows: number;
+  /** Rows of k and v. @default those of q */
+  readonly keys?: number;
   readonly batch: number;
   readonly qHeads: number;
   readonly kvHeads: number;
@@ -16,19 +18,19 @@ export interface StepInputs {
   readonly dout: TensorView;
 }
 
-/** Random q, k, v and dout [s, b, h, d] in float32; the same seed gives the same values. */
+/** Random q, dout [s_q, b, h, d] and k, v [s_kv, b, h_kv, d] in float32; the same seed gives the same values. */
 export function stepInputs(shape: InputShape, seed: number): StepInputs {
-  const { rows, batch, headSize } = shape;
-  const view = (heads: number, salt: number): TensorView => ({
-    data: randomTensor(rows * batch * heads * headSize, seed * 4 + salt),
+  const { rows, keys = rows, batch, headSize } = shape;
+  const view = (length: number, heads: number, salt: number): TensorView => ({
+    data: randomTensor(length * batch * heads * headSize, seed * 4 + salt),
     dtype: 'f32',
-    extents: { layout: 'sbhd', rows, batch, heads, headSize },
+    extents: { layout: 'sbhd', rows: length, batch, heads, headSize },
   });
   return {
-    q: view(shape.qHeads, 0),
-    k: view(shape.kvHeads, 1),
-    v: view(shape.kvHeads, 2),
-    dout: view(shape.qHeads, 3),
+    q: view(rows, shape.qHeads, 0),
+    k: view(keys, shape.kvHeads, 1),
+    v: view(keys, shape.kvHeads, 2),
+    dout: view(rows, shape.qHeads, 3),
   };
 }
 
