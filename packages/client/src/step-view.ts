@@ -7,7 +7,7 @@ import {
 } from '@ulysses/plan';
 import type { StepView } from '@ulysses/rpc';
 import type { TensorView } from './tensor-view.js';
-import type { AttentionOptions, CallOptions } from './ulysses-context-attention.js';
+import type { AttentionOptions, CallOptions } from './attention-options.js';
 
 /** The step as this owner sees it. Calculators of the caller's own run here; the known ones run in the coordinator. */
 export async function buildStepView(

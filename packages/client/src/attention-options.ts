@@ -1,0 +1,28 @@
+import type { GatherSizeCalculator, Mask, Strategy } from '@ulysses/plan';
+
+export interface AttentionOptions {
+  /** How long the gathered sequence is; null: the coordinator's own calculator. @default a DynamicGatherSizeCalculator */
+  readonly gatherSizeCalculator?: GatherSizeCalculator | null;
+  /** Row i sees no key after it (bottom-right aligned when s_q != s_kv). @default false */
+  readonly causal?: boolean;
+  /** Other visibility rules; `causal` sets `right` to 0. @default everything is visible */
+  readonly mask?: Partial<Mask>;
+  /** Softmax scale. @default 1 / sqrt(d) */
+  readonly scale?: number;
+  /** How work is cut. @default whole heads when they divide, balanced otherwise */
+  readonly strategy?: Strategy;
+  /** What ranks keep for backward. @default 'store' */
+  readonly keep?: 'store' | 'none';
+}
+
+/** What one call may add. */
+export interface CallOptions {
+  /** Length of each sample of the batch, as the attention mask has it. */
+  readonly attentionMaskLengths?: readonly number[];
+  /** Last dimension of the attention-mask tensor. */
+  readonly attentionMaskExtent?: number;
+  /** Reach the calculator's `calculate` untouched. */
+  readonly kwargs?: Readonly<Record<string, unknown>>;
+  readonly signal?: AbortSignal;
+  readonly deadlineMs?: number;
+}
