@@ -101,3 +101,35 @@ describe('lengths of the attention mask', () => {
     await again.release();
   });
 });
+
+describe('a boolean mask tensor', () => {
+  it('of keys gives the bits of the same lengths, one of rows and keys those of the same band', async () => {
+    const visible = new Uint8Array(2 * 23);
+    visible.fill(1, 0, 19);
+    visible.fill(1, 23, 23 + 7);
+    const padded = new UlyssesContextAttention(null, connection, { causal: true, keep: 'none' });
+    const byLengths = await padded.forward(q, k, v, {
+      attentionMaskLengths: [19, 7],
+      attentionMaskExtent: 23,
+    });
+    const byTensor = await padded.forward(q, k, v, { attentionMask: { visible, shape: [2, 23] } });
+    expect(byTensor.out.data).toEqual(byLengths.out.data);
+
+    const square = Uint8Array.from({ length: 2 * 23 * 23 }, (_, i) =>
+      Number(i % 23 <= Math.floor(i / 23) % 23),
+    );
+    const plain = new UlyssesContextAttention(null, connection, { keep: 'none' });
+    const banded = await plain.forward(q, k, v, {
+      attentionMask: { visible: square, shape: [2, 1, 23, 23] },
+    });
+    expect(banded.out.data).toEqual((await padded.forward(q, k, v)).out.data);
+  });
+
+  it('with a hole is refused by name, before anything is sent', async () => {
+    const visible = Uint8Array.from([1, 0, 1, ...new Array<number>(20).fill(1)]);
+    const call = new UlyssesContextAttention(null, connection).forward(q, k, v, {
+      attentionMask: { visible, shape: [23] },
+    });
+    await expect(call).rejects.toMatchObject({ code: 'UNSUPPORTED', details: { field: 'attention_mask' } });
+  });
+});

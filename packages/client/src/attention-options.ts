@@ -1,4 +1,4 @@
-import type { GatherSizeCalculator, Mask, Strategy } from '@ulysses/plan';
+import type { GatherSizeCalculator, Mask, MaskTensor, Strategy } from '@ulysses/plan';
 
 export interface AttentionOptions {
   /** How long the gathered sequence is; null: the coordinator's own calculator. @default a DynamicGatherSizeCalculator */
@@ -19,7 +19,12 @@ export interface AttentionOptions {
 export interface CallOptions {
   /** Length of each sample of the batch, as the attention mask has it. */
   readonly attentionMaskLengths?: readonly number[];
-  /** Last dimension of the attention-mask tensor. */
+  /**
+   * A boolean mask of the whole sequence, not zero where visible: [s] or [b, s] for keys, which goes with `causal` and bands,
+   * or [b, 1, s_q, s_kv]. It is said exactly in the mask algebra, or refused.
+   */
+  readonly attentionMask?: MaskTensor;
+  /** Last dimension of the attention-mask tensor. @default that of `attentionMask` */
   readonly attentionMaskExtent?: number;
   /** Reach the calculator's `calculate` untouched. */
   readonly kwargs?: Readonly<Record<string, unknown>>;

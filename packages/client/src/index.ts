@@ -8,4 +8,7 @@ export {
   DefaultGatherSizeCalculator,
   DynamicGatherSizeCalculator,
   type GatherSizeCalculator,
+  type GatherSizeInput,
+  type Mask,
+  type MaskTensor,
 } from '@ulysses/plan';

@@ -1,5 +1,6 @@
 import { fieldError, toUlyssesError } from '@ulysses/errors';
 import {
+  classifyMask,
   DefaultGatherSizeCalculator,
   DynamicGatherSizeCalculator,
   type GatherSizeCalculator,
@@ -27,18 +28,45 @@ export async function buildStepView(
     headSize: extents.headSize,
     qRows: extents.rows,
     kvRows: k.extents.rows,
-    mask: resolveMask(options),
+    mask: resolveMask(options, call, q, k),
     scale: Math.fround(options.scale ?? 1 / Math.sqrt(extents.headSize)),
     strategy: options.strategy ?? null,
     keep: options.keep ?? 'store',
     attentionMaskLengths: call.attentionMaskLengths === undefined ? null : [...call.attentionMaskLengths],
-    attentionMaskExtent: call.attentionMaskExtent ?? null,
+    attentionMaskExtent: call.attentionMaskExtent ?? call.attentionMask?.shape.at(-1) ?? null,
     calculatorArguments: call.kwargs === undefined ? null : JSON.stringify(call.kwargs),
     ...custom,
   };
 }
 
-function resolveMask({ causal, mask }: AttentionOptions): Mask {
+function resolveMask(options: AttentionOptions, call: CallOptions, q: TensorView, k: TensorView): Mask {
+  const mask = maskOfOptions(options);
+  if (call.attentionMask === undefined) return mask;
+  const { shape } = call.attentionMask;
+  const sKv = shape.at(-1) ?? 0;
+  const sQ = shape.length === 4 ? (shape[2] ?? 0) : q.extents.rows === k.extents.rows ? sKv : q.extents.rows;
+  const tensor = classifyMask(call.attentionMask, { batch: q.extents.batch, sQ, sKv });
+  if (mask.segments !== null || mask.validRanges !== null) {
+    throw fieldError(
+      'SHAPE_MISMATCH',
+      'attentionMask',
+      'a tensor',
+      'absent when mask has segments or validRanges',
+    );
+  }
+  if (shape.length !== 4) return { ...mask, validRanges: tensor.validRanges };
+  if (mask.left !== null || mask.right !== null) {
+    throw fieldError(
+      'SHAPE_MISMATCH',
+      'attentionMask.shape',
+      shape,
+      '[s] or [b, s] when causal or mask sets a band',
+    );
+  }
+  return tensor;
+}
+
+function maskOfOptions({ causal, mask }: AttentionOptions): Mask {
   const right = mask?.right ?? null;
   if (causal === true && right !== null && right !== 0) {
     throw fieldError('SHAPE_MISMATCH', 'mask.right', right, '0 or absent when causal is true');
@@ -74,7 +102,7 @@ async function customGatherSizes(
         tensor,
         shardRows: [view.extents.rows],
         attentionMaskLengths: call.attentionMaskLengths ?? null,
-        attentionMaskExtent: call.attentionMaskExtent ?? null,
+        attentionMaskExtent: call.attentionMaskExtent ?? call.attentionMask?.shape.at(-1) ?? null,
         layout: view.extents.layout,
         kwargs: call.kwargs ?? {},
       });

@@ -1,6 +1,5 @@
 import { fieldError } from '@ulysses/errors';
-import type { StepKey } from '@ulysses/native';
-import type { Region } from '@ulysses/native';
+import type { Region, StepKey } from '@ulysses/native';
 import { DynamicGatherSizeCalculator, type GatherSizeCalculator } from '@ulysses/plan';
 import type { StepView } from '@ulysses/rpc';
 import type { AttentionOptions, CallOptions } from './attention-options.js';

@@ -21,6 +21,7 @@ export {
 export { createPlan, verifyPlan } from './plan.js';
 export { rankTable, rankTables } from './rank-table.js';
 export { pairSegments } from './pair-segments.js';
+export { classifyMask, type MaskExtents, type MaskTensor } from './classify-mask.js';
 export { rowBounds } from './row-bounds.js';
 export { resolveGatherSize } from './gather-size.js';
 export { defaultStrategy, requireAligned } from './aligned.js';
