@@ -21,6 +21,8 @@ mod micro;
 mod pack;
 mod parallel;
 mod rows;
+#[cfg(test)]
+mod tile_shapes;
 mod workspace;
 
 pub use attention::{AttentionParams, BackwardUnit, ForwardUnit, MAX_HEAD_SIZE};

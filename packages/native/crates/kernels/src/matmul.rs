@@ -77,13 +77,13 @@ pub unsafe fn matmul(
     params.isa.run(Matmul { workspaces, params, a, b, c, halt: &halt })?
 }
 
-struct Matmul<'a> {
-    workspaces: &'a Workspaces,
-    params: &'a MatmulParams,
-    a: Matrix,
-    b: Matrix,
-    c: StridedMut<f32>,
-    halt: &'a Halt<'a>,
+pub(crate) struct Matmul<'a> {
+    pub(crate) workspaces: &'a Workspaces,
+    pub(crate) params: &'a MatmulParams,
+    pub(crate) a: Matrix,
+    pub(crate) b: Matrix,
+    pub(crate) c: StridedMut<f32>,
+    pub(crate) halt: &'a Halt<'a>,
 }
 
 impl Kernel for Matmul<'_> {

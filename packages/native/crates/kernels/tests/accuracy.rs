@@ -71,6 +71,25 @@ fn float16_agrees_with_the_definition() {
 }
 
 #[test]
+fn scores_in_the_hundreds_neither_overflow_nor_vanish() {
+    for (seed, mask) in (0..).zip([Mask::Full, Mask::Window(1), Mask::Causal, Mask::Random]) {
+        let case = Case { d: 64, rows: 90, kv_rows: 210, mask };
+        let large = || {
+            let mut problem = Problem::<f32>::new(case, seed);
+            problem.scale = 20.0;
+            problem
+        };
+        let expected = reference(&large());
+        for isa in isas() {
+            let mut problem = large();
+            problem.forward(&Workspaces::new(), isa, 1).unwrap();
+            problem.backward(&Workspaces::new(), isa, 1).unwrap();
+            check(&problem, &expected, &format!("{isa:?}, seed {seed}, {case:?}"));
+        }
+    }
+}
+
+#[test]
 fn an_error_of_one_in_ten_thousand_would_be_found() {
     for (seed, &case) in CASES.iter().enumerate().filter(|(_, case)| case.rows * case.kv_rows > 1) {
         let expected = reference(&Problem::<f32>::new(case, seed as u64));

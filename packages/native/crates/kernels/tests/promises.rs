@@ -83,7 +83,7 @@ fn check_finite<T: Element>(what: &str, expected: &[f64], actual: &Grid<T>) {
 
 #[test]
 fn what_is_not_finite_reaches_those_who_see_it_and_nobody_else() {
-    let masks = [Mask::Full, Mask::Causal, Mask::Window(70), Mask::Packed(3), Mask::Random];
+    let masks = [Mask::Full, Mask::Prefix(100), Mask::Causal, Mask::Window(70), Mask::Packed(3), Mask::Random];
     let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     for (isa, mask) in isas().flat_map(|isa| masks.map(|mask| (isa, mask))) {
         for (tensor, value) in (0..4).flat_map(|tensor| values.map(|value| (tensor, value))) {

@@ -10,9 +10,6 @@ use crate::rows::Rows;
 use crate::workspace::Cutter;
 use std::ops::Range;
 
-/// Keys in a block. Its five packed forms and sums, and a query tile, stay in the second cache level.
-pub(crate) const BLOCK_KEYS: usize = 24 * ROWS;
-
 /// What a thread works in.
 pub(crate) struct Scratch<'m> {
     /// `[key / ROWS][d][ROWS]`.
@@ -28,8 +25,8 @@ pub(crate) struct Scratch<'m> {
 
 impl<'m> Scratch<'m> {
     fn sizes<S: Simd>(d: usize) -> [usize; 7] {
-        let (rows, tile) = (BLOCK_KEYS * d, BLOCK_KEYS * S::BACKWARD_QUERIES);
-        let columns = BLOCK_KEYS * d.next_multiple_of(ROWS);
+        let (rows, tile) = (S::BACKWARD_KEYS * d, S::BACKWARD_KEYS * S::BACKWARD_QUERIES);
+        let columns = S::BACKWARD_KEYS * d.next_multiple_of(ROWS);
         [rows, rows, columns, tile, tile, S::WIDTH, S::WIDTH]
     }
 
@@ -59,7 +56,7 @@ impl<'m> KeyGradient<'m> {
 
     /// Floats of the blocks that cover `seen`.
     pub(crate) fn floats<S: Simd>(seen: &Range<usize>, d: usize) -> usize {
-        blocks(seen).map(|keys| 2 * Cutter::space(Self::floats_of::<S>(keys.len(), d))).sum()
+        blocks::<S>(seen).map(|keys| 2 * Cutter::space(Self::floats_of::<S>(keys.len(), d))).sum()
     }
 
     pub(crate) fn cut<S: Simd>(seen: &Range<usize>, d: usize, memory: &mut Cutter<'m>) -> Vec<KeyGradient<'m>> {
@@ -68,14 +65,16 @@ impl<'m> KeyGradient<'m> {
             let (dk, dv) = (memory.cut(floats), memory.cut(floats));
             KeyGradient { begin: keys.start, keys: keys.len(), dk, dv }
         };
-        blocks(seen).map(gradient).collect()
+        blocks::<S>(seen).map(gradient).collect()
     }
 }
 
-/// The blocks that cover `seen`: multiples of BLOCK_KEYS, the last one cut off.
-fn blocks(seen: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+/// The blocks that cover `seen`: multiples of `BACKWARD_KEYS`, the last one cut off.
+fn blocks<S: Simd>(seen: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let end = seen.end;
-    (seen.start / BLOCK_KEYS * BLOCK_KEYS..end).step_by(BLOCK_KEYS).map(move |begin| begin..end.min(begin + BLOCK_KEYS))
+    (seen.start / S::BACKWARD_KEYS * S::BACKWARD_KEYS..end)
+        .step_by(S::BACKWARD_KEYS)
+        .map(move |begin| begin..end.min(begin + S::BACKWARD_KEYS))
 }
 
 /// All that one block of keys takes part in: its own dk and dv, and its share of every tile's dq.
@@ -157,7 +156,7 @@ impl Block<'_, '_, '_> {
             return;
         }
         let Some(meeting) = self.meeting::<S>(tile) else {
-            self.turn(tile, |_| ());
+            self.turn::<S>(tile, |_| ());
             return;
         };
         let mut all = true;
@@ -177,8 +176,8 @@ impl Block<'_, '_, '_> {
     }
 
     #[inline(always)]
-    fn turn(&self, tile: &QueryTile, change: impl FnOnce(&mut [f32])) {
-        tile.dq.take(self.gradient.begin / BLOCK_KEYS, self.halt, |dq| change(dq));
+    fn turn<S: Simd>(&self, tile: &QueryTile, change: impl FnOnce(&mut [f32])) {
+        tile.dq.take(self.gradient.begin / S::BACKWARD_KEYS, self.halt, |dq| change(dq));
     }
 
     /// S^T = K Q^T and dP^T = V dO^T, `[key][panel]`.
@@ -274,7 +273,7 @@ impl Block<'_, '_, '_> {
         let panel_floats = d.next_multiple_of(ROWS) * width;
         let extent = self.gradient.keys.next_multiple_of(ROWS);
         let (k_columns, ds) = (&*self.scratch.k_columns, &*self.scratch.ds);
-        self.turn(tile, |dq| {
+        self.turn::<S>(tile, |dq| {
             for panel in meeting.panels.clone() {
                 for (column, rows) in groups(d) {
                     simd.invoke(Product {
@@ -317,7 +316,7 @@ impl Block<'_, '_, '_> {
             }
         }
         let panel_floats = d.next_multiple_of(ROWS) * width;
-        self.turn(tile, |dq| {
+        self.turn::<S>(tile, |dq| {
             for (row, key) in pairs() {
                 let ds = self.scratch.ds[place(row, key)];
                 let to = &mut dq[row / width * panel_floats + row % width..];

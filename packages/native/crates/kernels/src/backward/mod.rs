@@ -17,7 +17,7 @@ use crate::parallel::{Halt, for_each};
 use crate::rows::{Rows, RowsMut, StridedMut};
 use crate::workspace::Cutter;
 use crate::{AttentionParams, BackwardUnit, Element, Error, Workspaces};
-use block::{BLOCK_KEYS, Differentiate, KeyGradient, Scratch};
+use block::{Differentiate, KeyGradient, Scratch};
 use queries::{PackQueries, QueryTile, StoreQueryGradient, row_stride};
 use std::sync::atomic::AtomicBool;
 
@@ -44,11 +44,11 @@ pub unsafe fn backward<T: Element>(
     params.isa.run(Backward { workspaces, params, units, halt: &halt })?
 }
 
-struct Backward<'a, T> {
-    workspaces: &'a Workspaces,
-    params: &'a AttentionParams,
-    units: &'a [BackwardUnit<'a, T>],
-    halt: &'a Halt<'a>,
+pub(crate) struct Backward<'a, T> {
+    pub(crate) workspaces: &'a Workspaces,
+    pub(crate) params: &'a AttentionParams,
+    pub(crate) units: &'a [BackwardUnit<'a, T>],
+    pub(crate) halt: &'a Halt<'a>,
 }
 
 impl<T: Element> Kernel for Backward<'_, T> {
@@ -89,7 +89,7 @@ impl<T: Element> Backward<'_, T> {
         let mut memory = Cutter::new(&mut memory);
         let (mut tiles, mut gradients) = (Vec::new(), Vec::new());
         for unit in units {
-            tiles.push(QueryTile::cut::<S>(unit.bounds, d, BLOCK_KEYS, &mut memory));
+            tiles.push(QueryTile::cut::<S>(unit.bounds, d, &mut memory));
             gradients.push(KeyGradient::cut::<S>(&hull(unit.bounds), d, &mut memory));
         }
         let mut workers = vec![(); threads];

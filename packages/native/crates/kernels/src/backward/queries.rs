@@ -52,18 +52,13 @@ impl<'m> QueryTile<'m> {
         tile_lengths::<S>(rows).map(space).sum()
     }
 
-    /// The tiles of a unit, still to be packed. Blocks of keys have `block_keys`.
-    pub(crate) fn cut<S: Simd>(
-        bounds: &'m [i32],
-        d: usize,
-        block_keys: usize,
-        memory: &mut Cutter<'m>,
-    ) -> Vec<QueryTile<'m>> {
+    /// The tiles of a unit, still to be packed.
+    pub(crate) fn cut<S: Simd>(bounds: &'m [i32], d: usize, memory: &mut Cutter<'m>) -> Vec<QueryTile<'m>> {
         let tile = |bounds: &'m [i32]| {
             let rows = bounds.len() / 2;
             let [q_lanes, dout_lanes, q_rows, dout_rows, lse, delta, dq] =
                 sizes::<S>(rows, d).map(|len| memory.cut(len));
-            let dq = Turns::new(hull(bounds).start / block_keys, dq);
+            let dq = Turns::new(hull(bounds).start / S::BACKWARD_KEYS, dq);
             let finite = true;
             QueryTile { rows, bounds, q_lanes, dout_lanes, q_rows, dout_rows, lse, delta, finite, dq }
         };

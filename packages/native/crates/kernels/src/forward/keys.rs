@@ -7,10 +7,6 @@ use crate::workspace::Cutter;
 use crate::{Element, ForwardUnit};
 use std::collections::HashMap;
 
-/// Keys in a block: the depth of P V. Deep enough that rescaling the sums costs little, while the scores of a block
-/// and a panel of queries stay in the first cache level (12 KiB for AVX2).
-pub(crate) const BLOCK_KEYS: usize = 32 * ROWS;
-
 /// Floats that a wave may pack: 64 MiB.
 const WAVE_FLOATS: usize = 16 << 20;
 
@@ -25,7 +21,7 @@ pub(crate) struct Wave {
 }
 
 impl Wave {
-    pub(crate) fn first_of<T: Element>(units: &[ForwardUnit<T>], d: usize) -> Wave {
+    pub(crate) fn first_of<S: Simd, T: Element>(units: &[ForwardUnit<T>], d: usize) -> Wave {
         let mut known = HashMap::new();
         let mut wave = Wave { sources: Vec::new(), owners: Vec::new(), floats: 0 };
         for (i, unit) in units.iter().enumerate() {
@@ -33,7 +29,7 @@ impl Wave {
             let identity = (k.ptr, k.row_stride, v.ptr, v.row_stride, unit.kv_rows);
             let source = *known.entry(identity).or_insert(wave.owners.len());
             if source == wave.owners.len() {
-                let floats: usize = block_lengths(unit.kv_rows).map(|keys| space(keys, d)).sum();
+                let floats: usize = block_lengths::<S>(unit.kv_rows).map(|keys| space(keys, d)).sum();
                 if i > 0 && wave.floats + floats > WAVE_FLOATS {
                     break;
                 }
@@ -46,8 +42,8 @@ impl Wave {
     }
 }
 
-fn block_lengths(kv_rows: usize) -> impl Iterator<Item = usize> {
-    (0..kv_rows).step_by(BLOCK_KEYS).map(move |begin| BLOCK_KEYS.min(kv_rows - begin))
+fn block_lengths<S: Simd>(kv_rows: usize) -> impl Iterator<Item = usize> {
+    (0..kv_rows).step_by(S::FORWARD_KEYS).map(move |begin| S::FORWARD_KEYS.min(kv_rows - begin))
 }
 
 /// Floats of k and of v, packed.
@@ -72,12 +68,12 @@ pub(crate) struct KeyBlock<'m> {
 
 impl<'m> KeyBlock<'m> {
     /// The blocks of a source, still to be packed.
-    pub(crate) fn cut(kv_rows: usize, d: usize, memory: &mut Cutter<'m>) -> Vec<KeyBlock<'m>> {
+    pub(crate) fn cut<S: Simd>(kv_rows: usize, d: usize, memory: &mut Cutter<'m>) -> Vec<KeyBlock<'m>> {
         let block = |(i, keys)| {
             let [k, v] = sizes(keys, d).map(|len| memory.cut(len));
-            KeyBlock { begin: i * BLOCK_KEYS, keys, k, v, v_is_finite: true }
+            KeyBlock { begin: i * S::FORWARD_KEYS, keys, k, v, v_is_finite: true }
         };
-        block_lengths(kv_rows).enumerate().map(block).collect()
+        block_lengths::<S>(kv_rows).enumerate().map(block).collect()
     }
 
     /// Keys to the next value panel.
@@ -109,6 +105,7 @@ impl<T: Element> Kernel for PackKeys<'_, '_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Portable;
     use crate::{Strided, StridedMut};
 
     fn unit(k: usize, kv_rows: usize) -> ForwardUnit<'static, f32> {
@@ -119,23 +116,23 @@ mod tests {
 
     #[test]
     fn units_that_share_keys_share_their_packed_form() {
-        let wave = Wave::first_of(&[unit(1, 500), unit(2, 500), unit(1, 500), unit(1, 400)], 64);
+        let wave = Wave::first_of::<Portable, _>(&[unit(1, 500), unit(2, 500), unit(1, 500), unit(1, 400)], 64);
         assert_eq!((wave.sources, wave.owners), (vec![0, 1, 0, 2], vec![0, 1, 3]));
     }
 
     #[test]
     fn a_wave_is_bounded_but_never_empty() {
         let large = 2 * WAVE_FLOATS / 256;
-        assert_eq!(Wave::first_of(&[unit(1, large), unit(2, 1)], 256).sources, [0]);
-        assert_eq!(Wave::first_of(&[unit(2, 1), unit(1, large)], 256).sources, [0]);
-        assert_eq!(Wave::first_of(&[unit(2, 1), unit(2, 1)], 256).sources, [0, 0]);
+        assert_eq!(Wave::first_of::<Portable, _>(&[unit(1, large), unit(2, 1)], 256).sources, [0]);
+        assert_eq!(Wave::first_of::<Portable, _>(&[unit(2, 1), unit(1, large)], 256).sources, [0]);
+        assert_eq!(Wave::first_of::<Portable, _>(&[unit(2, 1), unit(2, 1)], 256).sources, [0, 0]);
     }
 
     #[test]
     fn the_blocks_fill_what_the_wave_counted() {
-        let wave = Wave::first_of(&[unit(1, 500)], 80);
+        let wave = Wave::first_of::<Portable, _>(&[unit(1, 500)], 80);
         let mut memory = vec![0.0; wave.floats];
-        let blocks = KeyBlock::cut(500, 80, &mut Cutter::new(&mut memory));
+        let blocks = KeyBlock::cut::<Portable>(500, 80, &mut Cutter::new(&mut memory));
         assert_eq!(blocks.iter().map(|b| (b.begin, b.keys)).collect::<Vec<_>>(), [(0, 192), (192, 192), (384, 116)]);
     }
 }

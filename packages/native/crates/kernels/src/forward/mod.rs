@@ -41,11 +41,11 @@ pub unsafe fn forward<T: Element>(
     params.isa.run(Forward { workspaces, params, units, halt: &halt })?
 }
 
-struct Forward<'a, T> {
-    workspaces: &'a Workspaces,
-    params: &'a AttentionParams,
-    units: &'a [ForwardUnit<'a, T>],
-    halt: &'a Halt<'a>,
+pub(crate) struct Forward<'a, T> {
+    pub(crate) workspaces: &'a Workspaces,
+    pub(crate) params: &'a AttentionParams,
+    pub(crate) units: &'a [ForwardUnit<'a, T>],
+    pub(crate) halt: &'a Halt<'a>,
 }
 
 impl<T: Element> Kernel for Forward<'_, T> {
@@ -64,14 +64,14 @@ impl<T: Element> Forward<'_, T> {
     /// Attends the leading units and takes them off.
     fn wave<S: Simd>(&mut self, simd: S) -> Result<(), Error> {
         let d = self.params.head_size;
-        let wave = Wave::first_of(self.units, d);
+        let wave = Wave::first_of::<S, _>(self.units, d);
         let (units, later) = self.units.split_at(wave.sources.len());
         self.units = later;
 
         let mut memory = self.workspaces.take(wave.floats);
         let mut memory = Cutter::new(&mut memory);
         let mut sources: Vec<_> =
-            (wave.owners.iter()).map(|&owner| KeyBlock::cut(units[owner].kv_rows, d, &mut memory)).collect();
+            (wave.owners.iter()).map(|&owner| KeyBlock::cut::<S>(units[owner].kv_rows, d, &mut memory)).collect();
         let mut jobs = Vec::new();
         for (blocks, &owner) in sources.iter_mut().zip(&wave.owners) {
             let unit = &units[owner];

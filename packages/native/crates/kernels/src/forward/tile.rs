@@ -1,4 +1,4 @@
-use super::keys::{BLOCK_KEYS, KeyBlock};
+use super::keys::KeyBlock;
 use crate::Element;
 use crate::bounds::{Lanes, hull};
 use crate::exp2::exp2;
@@ -42,7 +42,7 @@ impl<'m> Scratch<'m> {
     fn sizes<S: Simd>(d: usize) -> [usize; 8] {
         let (queries, width) = (S::FORWARD_QUERIES, S::WIDTH);
         let sums = queries * d.next_multiple_of(ROWS);
-        [queries * d, sums, BLOCK_KEYS * width, queries, queries, width, width, width]
+        [queries * d, sums, S::FORWARD_KEYS * width, queries, queries, width, width, width]
     }
 
     pub(crate) fn floats<S: Simd>(d: usize) -> usize {

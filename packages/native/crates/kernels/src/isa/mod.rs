@@ -10,7 +10,12 @@ mod avx2;
 mod avx512;
 mod portable;
 
+#[cfg(test)]
+pub(crate) use portable::Arrays;
+pub(crate) use portable::Portable;
+
 use crate::Error;
+use crate::micro::ROWS;
 
 /// Vectors of float32 and what the kernels do with them.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
@@ -20,9 +25,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const VECTORS: usize;
     /// Floats side by side in the micro-kernel's tile.
     const WIDTH: usize = Self::LANES * Self::VECTORS;
-    /// Query rows that share one pass over packed keys: forward, and backward. Multiples of `WIDTH`.
+    /// Query rows of a tile, a multiple of `WIDTH`, and keys of a block, a multiple of the micro-kernel's rows. Blocks
+    /// stay in the second cache level while tiles, or their panels, pass; long ones cost less for sums in between.
     const FORWARD_QUERIES: usize;
+    const FORWARD_KEYS: usize;
     const BACKWARD_QUERIES: usize;
+    const BACKWARD_KEYS: usize;
 
     type Vector: Copy;
     type Mask: Copy;
@@ -137,12 +145,20 @@ impl Isa {
         let missing = || self.missing();
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Ok(avx512::Avx512::detect().ok_or_else(missing)?.invoke(kernel)),
+            Isa::Avx512 => Ok(enter(avx512::Avx512::detect().ok_or_else(missing)?, kernel)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Ok(avx2::Avx2::detect().ok_or_else(missing)?.invoke(kernel)),
+            Isa::Avx2 => Ok(enter(avx2::Avx2::detect().ok_or_else(missing)?, kernel)),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx512 | Isa::Avx2 => Err(missing()),
-            Isa::Portable => Ok(portable::Portable.invoke(kernel)),
+            Isa::Portable => Ok(enter(Portable {}, kernel)),
         }
     }
+}
+
+fn enter<S: Simd, K: Kernel>(simd: S, kernel: K) -> K::Output {
+    const {
+        assert!(S::FORWARD_QUERIES.is_multiple_of(S::WIDTH) && S::BACKWARD_QUERIES.is_multiple_of(S::WIDTH));
+        assert!(S::FORWARD_KEYS.is_multiple_of(ROWS) && S::BACKWARD_KEYS.is_multiple_of(ROWS));
+    }
+    simd.invoke(kernel)
 }

@@ -34,6 +34,8 @@ impl Rounding for F16 {
 #[derive(Clone, Copy, Debug)]
 pub enum Mask {
     Full,
+    /// The first 80 rows see this many keys, the others all.
+    Prefix(i32),
     /// Row i of the last rows sees keys up to its own; earlier rows nothing.
     Causal,
     /// Causal, and at most this many keys.
@@ -50,6 +52,7 @@ impl Mask {
         let mut random = Random::new(7);
         let mut interval = |i: i32| match self {
             Mask::Full => [0, kv],
+            Mask::Prefix(keys) => [0, if i < 80 { keys } else { kv }],
             Mask::Causal => [0, i + 1 + kv - n],
             Mask::Window(size) => [(i + 1 + kv - n - size).max(0), i + 1 + kv - n],
             Mask::Packed(count) => {
