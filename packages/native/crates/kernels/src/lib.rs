@@ -7,19 +7,28 @@
 //!
 //! Entry points are unsafe, for they take addresses: [`forward`], [`backward`], [`matmul`]. They check extents and
 //! strides; whether memory is there, only the caller knows.
+#![deny(unsafe_code)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
 mod attention;
+#[expect(unsafe_code, reason = "vouches for operands")]
 mod backward;
 mod bounds;
 mod check;
 mod element;
 mod error;
 mod exp2;
+#[expect(unsafe_code, reason = "vouches for operands")]
 mod forward;
+#[expect(unsafe_code, reason = "calls intrinsics")]
 mod isa;
+#[expect(unsafe_code, reason = "vouches for operands")]
 mod matmul;
+#[expect(unsafe_code, reason = "reads and writes without bounds checks")]
 mod micro;
 mod pack;
 mod parallel;
+#[expect(unsafe_code, reason = "reads and writes through addresses")]
 mod rows;
 #[cfg(test)]
 mod tile_shapes;

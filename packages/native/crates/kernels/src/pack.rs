@@ -94,6 +94,7 @@ pub(crate) fn groups(count: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "makes rows of arrays")]
 mod tests {
     use super::*;
     use crate::Strided;

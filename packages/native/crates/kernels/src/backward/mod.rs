@@ -7,7 +7,9 @@
 //!
 //! dk and dv of all units of a wave are added to the caller's rows at the end, in the order of the units. Memory: the
 //! wave's packed queries, dq, dk and dv, all linear in the rows, and per thread one block.
+#[deny(unsafe_code)]
 mod block;
+#[deny(unsafe_code)]
 mod queries;
 
 use crate::attention::check_params;

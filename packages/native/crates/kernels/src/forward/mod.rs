@@ -8,7 +8,9 @@
 //! 1. Keys outside a panel's bounds are skipped; scores inside that a row must not see become -inf before anything
 //!    reads them, so its P is exactly 0.
 //! 2. A row's maximum may lose a NaN score, but its sum does not: out and lse become NaN.
+#[deny(unsafe_code)]
 mod keys;
+#[deny(unsafe_code)]
 mod tile;
 
 use crate::attention::check_params;
