@@ -18,7 +18,7 @@ const inputs = stepInputs(LONG, 5);
 let cluster: TestCluster;
 
 beforeAll(async () => {
-  cluster = await startCluster({ cpSize: CP_SIZE });
+  cluster = await startCluster({ cpSize: CP_SIZE, collectOften: true });
 });
 afterAll(async () => {
   await cluster.stop();

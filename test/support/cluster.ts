@@ -8,6 +8,8 @@ export interface ClusterOptions {
   readonly cpSize: number;
   /** More flags of `ulysses up`. */
   readonly flags?: readonly string[];
+  /** Its processes collect garbage often, so that their resident memory is what they hold. @default false */
+  readonly collectOften?: boolean;
 }
 
 interface RankProcess {
@@ -109,18 +111,15 @@ export class TestCluster {
 }
 
 const CLI = fileURLToPath(new URL('../../services/cli/dist/main.js', import.meta.url));
+const COLLECT_OFTEN = { NODE_OPTIONS: `--import ${new URL('collect-often.mjs', import.meta.url).href}` };
 
-export async function startCluster({ cpSize, flags = [] }: ClusterOptions): Promise<TestCluster> {
+export async function startCluster(options: ClusterOptions): Promise<TestCluster> {
+  const { cpSize, flags = [], collectOften = false } = options;
   const size = ['--context-parallel-size', String(cpSize)];
-  const { child, firstLine, onLine } = await startProcess([
-    CLI,
-    'up',
-    '--json',
-    '--log-level',
-    'warn',
-    ...size,
-    ...flags,
-  ]);
+  const { child, firstLine, onLine } = await startProcess(
+    [CLI, 'up', '--json', '--log-level', 'warn', ...size, ...flags],
+    collectOften ? COLLECT_OFTEN : {},
+  );
   const cluster = new TestCluster(child, firstLine);
   onLine((line) => {
     cluster.handle(line);
@@ -156,8 +155,14 @@ interface StartedProcess {
 }
 
 /** Runs a program that prints a ready line as JSON; with an IPC channel it ends with this process, whatever ends it. */
-async function startProcess(argv: readonly string[]): Promise<StartedProcess> {
-  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+async function startProcess(
+  argv: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<StartedProcess> {
+  const child = spawn(process.execPath, argv, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
   const log: string[] = [];
   createInterface({ input: child.stderr! }).on('line', (line) => {
     log.push(line);
