@@ -14,6 +14,8 @@
  * cases. There C = 1 leaves 7e-5 of |ref|, so that a relative error of 1e-4 is still seen.
  */
 export const RELATIVE = 2e-6;
+/** Results are rounded once to the dtype that travels. */
+export const RELATIVE_OF = { f32: RELATIVE, bf16: 3e-3, f16: 5e-4 } as const;
 export const EPSILON = 2 ** -23;
 export const C = 1;
 

@@ -7,8 +7,12 @@ import type { StepInputs } from './step-inputs.js';
 
 export const RESULTS = ['out', 'lse', 'dq', 'dk', 'dv'] as const;
 
-/** The float64 reference for what `stepInputs` made, at the default scale. */
-export function referenceOf({ q, k, v, dout }: StepInputs, visible: Visible): AttentionReference {
+/** The float64 reference for what `stepInputs` made; a scale of null is the default, 1 / sqrt(d). */
+export function referenceOf(
+  { q, k, v, dout }: StepInputs,
+  visible: Visible,
+  scale: number | null = null,
+): AttentionReference {
   const { rows, batch, heads, headSize } = q.extents;
   return referenceAttention({
     rows,
@@ -17,7 +21,7 @@ export function referenceOf({ q, k, v, dout }: StepInputs, visible: Visible): At
     heads,
     kvHeads: k.extents.heads,
     headSize,
-    scale: Math.fround(1 / Math.sqrt(headSize)),
+    scale: scale ?? Math.fround(1 / Math.sqrt(headSize)),
     visible,
     q: q.data,
     k: k.data,

@@ -1,6 +1,7 @@
 import type { TensorView } from '@ulysses/client';
 import { bf16ToNumber, f16ToNumber, toBf16, toF16 } from '@ulysses/device';
 import type { DType, Layout } from '@ulysses/tensor';
+import type { StepInputs } from './step-inputs.js';
 
 /** How tensors travel in a test; references are always [s, b, h, d] in float32. */
 export interface TensorForm {
@@ -27,8 +28,13 @@ export function fromForm(view: TensorView): TensorView {
 }
 
 /** What a tensor is after it was rounded to a dtype: the reference computes with these values. */
-export function rounded(view: TensorView, dtype: DType): TensorView {
+function rounded(view: TensorView, dtype: DType): TensorView {
   return fromForm(toForm(view, { dtype, layout: 'sbhd' }));
+}
+
+/** All inputs of a step, rounded to a dtype. */
+export function roundedInputs({ q, k, v, dout }: StepInputs, dtype: DType): StepInputs {
+  return { q: rounded(q, dtype), k: rounded(k, dtype), v: rounded(v, dtype), dout: rounded(dout, dtype) };
 }
 
 /** Copies rows of d elements; `move` says from which row to which, as [s, b, h] and as any layout has it. */
