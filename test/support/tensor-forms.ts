@@ -1,6 +1,5 @@
 import type { TensorView } from '@ulysses/client';
-import { bf16ToNumber, f16ToNumber, toBf16, toF16 } from '@ulysses/device';
-import type { DType, Layout } from '@ulysses/tensor';
+import { decodeElements, encodeElements, type DType, type Layout } from '@ulysses/tensor';
 import type { StepInputs } from './step-inputs.js';
 
 /** How tensors travel in a test; references are always [s, b, h, d] in float32. */
@@ -9,21 +8,19 @@ export interface TensorForm {
   readonly layout: Layout;
 }
 
-const ENCODE = { bf16: toBf16, f16: toF16 };
-const DECODE = { bf16: bf16ToNumber, f16: f16ToNumber };
-
 /** An [s, b, h, d] float32 tensor, rounded to a dtype and laid out anew. */
 export function toForm(view: TensorView, { dtype, layout }: TensorForm): TensorView {
   const values = reorder(view.data, view, (sbhd, laidOut) => [sbhd, laidOut(layout)]);
-  const data = dtype === 'f32' ? values : Uint16Array.from(values, ENCODE[dtype]);
-  return { data, dtype, extents: { ...view.extents, layout } };
+  return { data: encodeElements(values, dtype), dtype, extents: { ...view.extents, layout } };
 }
 
 /** The inverse: [s, b, h, d] in float32. */
 export function fromForm(view: TensorView): TensorView {
   const { dtype, extents } = view;
-  const values = dtype === 'f32' ? view.data : Float32Array.from(view.data, DECODE[dtype]);
-  const data = reorder(values, view, (sbhd, laidOut) => [laidOut(extents.layout), sbhd]);
+  const data = reorder(decodeElements(view.data, dtype), view, (sbhd, laidOut) => [
+    laidOut(extents.layout),
+    sbhd,
+  ]);
   return { data, dtype: 'f32', extents: { ...extents, layout: 'sbhd' } };
 }
 

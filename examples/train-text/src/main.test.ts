@@ -67,6 +67,15 @@ test('a training on three ranks has the losses of one device, at lengths that do
   expect(Number(difference)).toBeLessThan(5e-5);
 });
 
+test('a training in bf16 over packed rows and a window has the losses of one device', async () => {
+  const form = ['--dtype', 'bf16', '--layout', 'thd', '--window', '16'];
+  const { trainer, printed } = start('--context-parallel-size', '3', '--steps', '4', ...form);
+  const [exitCode] = (await once(trainer, 'close')) as [number];
+  expect(exitCode, printed()).toBe(0);
+  const [, difference] = /^largest difference: (\S+)$/m.exec(printed())!;
+  expect(Number(difference)).toBeLessThan(2e-2);
+});
+
 test('with --keep-serving others can train on the cluster; Ctrl-C takes it down', async () => {
   const { trainer, saw } = start(
     '--keep-serving',

@@ -12,7 +12,7 @@ import { findTextFiles } from './text/text-files.js';
 import { train, type StepResult } from './train.js';
 
 /** Most by which the losses on the cluster and on one device may differ, relative; rounding stays far below. */
-const LARGEST_DIFFERENCE = 5e-5;
+const LARGEST_DIFFERENCE = { f32: 5e-5, bf16: 2e-2, f16: 2e-2 };
 
 const print = (line: string): void => {
   console.log(line);
@@ -52,7 +52,7 @@ async function trainOnCluster(
   address: string,
   signal: AbortSignal,
 ): Promise<StepResult[]> {
-  const attention = await connectClusterAttention(address, options.shape, announceOnce());
+  const attention = await connectClusterAttention(address, options.shape, options.form, announceOnce());
   try {
     return await trainAll(options, chunks, attention, signal, (result) => {
       print(progressLine(result, options.steps, options.shape.heads));
@@ -80,11 +80,11 @@ async function compare(
 ): Promise<number> {
   if (!options.compare) return 0;
   print('\nthe same training on one device:');
-  const attention = createLocalAttention(options.shape, options.threads);
+  const attention = createLocalAttention(options.shape, options.form, options.threads);
   const local = await trainAll(options, chunks, attention, signal, () => undefined);
   const difference = largestDifference(trained, local);
   print(`${lossTable(trained, local)}\nlargest difference: ${difference.toExponential(1)}`);
-  return difference <= LARGEST_DIFFERENCE ? 0 : 1;
+  return difference <= LARGEST_DIFFERENCE[options.form.dtype] ? 0 : 1;
 }
 
 async function trainAll(

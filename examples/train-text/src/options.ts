@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { DTYPES, LAYOUTS, type DType, type Layout } from '@ulysses/tensor';
+import type { AttentionForm } from './attention/attention.js';
 import type { ModelShape } from './model/model.js';
 
 /** What to train, on what, and where its attention runs. */
@@ -11,6 +13,7 @@ export interface Options {
   readonly learningRate: number;
   readonly threads: number;
   readonly shape: ModelShape;
+  readonly form: AttentionForm;
   readonly compare: boolean;
   readonly cluster: ClusterChoice;
 }
@@ -42,6 +45,9 @@ interface Flags {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headSize: number;
+  readonly dtype: DType;
+  readonly layout: Layout;
+  readonly window?: number;
   readonly threads: number;
 }
 
@@ -52,7 +58,8 @@ Examples:
   npm start -- --context-parallel-size 3 --steps 50      three ranks, longer
   npm start -- --input ~/notes --keep-serving            your text; the cluster stays up until Ctrl-C
   npm start -- --address 127.0.0.1:7400 --no-compare     a cluster that runs already
-  npm start -- --heads 5 --kv-heads 1 --max-length 333   sizes that divide nothing`;
+  npm start -- --heads 5 --kv-heads 1 --max-length 333   sizes that divide nothing
+  npm start -- --dtype bf16 --layout thd --window 256    16-bit attention over packed rows, each seeing 256 before it`;
 
 /** Reads the command line; prints and exits on --help and on a wrong flag. */
 export function parseOptions(argv: readonly string[]): Options {
@@ -88,6 +95,13 @@ export function parseOptions(argv: readonly string[]): Options {
     .option('--heads <n>', 'query heads; need not be a multiple of the ranks', countFrom(1), 6)
     .option('--kv-heads <n>', 'key and value heads; divide the query heads', countFrom(1), 2)
     .option('--head-size <n>', 'elements of a head, at most 256', countFrom(1, 256), 32)
+    .addOption(
+      new Option('--dtype <dtype>', 'of attention; the rest is float32').choices(DTYPES).default('f32'),
+    )
+    .addOption(
+      new Option('--layout <layout>', 'of the tensors of attention').choices(LAYOUTS).default('sbhd'),
+    )
+    .option('--window <bytes>', 'how many bytes before it a byte sees; all when absent', countFrom(0))
     .option(
       '--threads <n>',
       'threads of this process; ranks share the cores evenly',
@@ -104,7 +118,7 @@ export function parseOptions(argv: readonly string[]): Options {
 }
 
 function resolve(flags: Flags): Options {
-  const { input, steps, seed, learningRate, threads, compare } = flags;
+  const { input, steps, seed, learningRate, threads, compare, dtype, layout } = flags;
   const { layers, heads, kvHeads, headSize, maxLength } = flags;
   const settings: ClusterSettings = {
     contextParallelSize: flags.contextParallelSize,
@@ -119,6 +133,7 @@ function resolve(flags: Flags): Options {
     threads,
     compare,
     shape: { layers, heads, kvHeads, headSize, maxLength },
+    form: { dtype, layout, window: flags.window ?? null },
     cluster:
       flags.address === undefined
         ? { kind: 'own', settings, keepServing: flags.keepServing ?? false }

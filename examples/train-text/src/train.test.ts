@@ -24,7 +24,12 @@ afterAll(() => rm(folder, { recursive: true }));
 
 async function losses(signal: AbortSignal): Promise<number[]> {
   const results: number[] = [];
-  for await (const { loss } of train(settings, chunks, createLocalAttention(shape, 1), signal))
+  for await (const { loss } of train(
+    settings,
+    chunks,
+    createLocalAttention(shape, { dtype: 'f32', window: null }, 1),
+    signal,
+  ))
     results.push(loss);
   return results;
 }

@@ -8,3 +8,4 @@ export {
   type Layout,
   type RowStrides,
 } from './layout.js';
+export { bf16ToNumber, decodeElements, encodeElements, f16ToNumber, toBf16, toF16 } from './element-bits.js';

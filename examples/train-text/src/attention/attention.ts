@@ -1,6 +1,7 @@
+import type { DType, Layout } from '@ulysses/tensor';
 import type { Tensor } from '../model/tensor.js';
 
-/** Causal self-attention over one text: q, out [s, heads * d]; k, v [s, kvHeads * d]; that is SBHD with batch 1. */
+/** Causal self-attention over one text: q, out [s, heads * d]; k, v [s, kvHeads * d]. */
 export interface Attention {
   /** Writes `out`. q, k, v and out must stay as they are until the backward pass is over. */
   forward(inputs: AttentionInputs, out: Tensor, signal: AbortSignal): Promise<AttentionCall>;
@@ -36,6 +37,16 @@ export interface AttentionReport {
   readonly headsPerRank: readonly number[];
   /** Payload sent and received by this process. */
   readonly bytesExchanged: number;
+}
+
+/** How attention sees q, k and v: the model around it computes in float32. */
+export interface AttentionForm {
+  /** q, k, v and dout are rounded to it, results too. */
+  readonly dtype: DType;
+  /** One text is [s, 1, h, d], [1, s, h, d] or, packed, [t, h, d]: the same memory under three names. */
+  readonly layout: Layout;
+  /** How many bytes before it a byte sees besides itself; null: all. */
+  readonly window: number | null;
 }
 
 /** Sizes of the heads in q, k and v. */

@@ -5,8 +5,9 @@ import {
   type TensorView,
 } from '@ulysses/client';
 import type { UlyssesError } from '@ulysses/errors';
+import { decodeElements, encodeElements } from '@ulysses/tensor';
 import type { Tensor } from '../model/tensor.js';
-import type { Attention, HeadShape } from './attention.js';
+import type { Attention, AttentionForm, HeadShape } from './attention.js';
 
 /**
  * Attention on a cluster: this process holds the whole text, the ranks compute it, unaligned, at whatever length it
@@ -16,20 +17,25 @@ import type { Attention, HeadShape } from './attention.js';
 export async function connectClusterAttention(
   address: string,
   shape: HeadShape,
+  { dtype, layout, window }: AttentionForm,
   onReplay: (reason: UlyssesError) => void,
 ): Promise<Attention> {
   const cluster = await connect({ address, job: 'train-text', onReplay });
   const attention = new UlyssesContextAttention(null, cluster, {
     gatherSizeCalculator: new DynamicGatherSizeCalculator(),
     causal: true,
+    mask: { left: window },
   });
 
-  /** [s, heads * d] as [s, 1, heads, d]. */
+  /** [s, heads * d] as [s, 1, heads, d], [1, s, heads, d] or [s, heads, d]. */
   const view = ({ data, rows }: Tensor, heads: number): TensorView => ({
-    data,
-    dtype: 'f32',
-    extents: { layout: 'sbhd', rows, batch: 1, heads, headSize: shape.headSize },
+    data: encodeElements(data, dtype),
+    dtype,
+    extents: { layout, rows, batch: 1, heads, headSize: shape.headSize },
   });
+  const copy = (from: TensorView, to: Tensor): void => {
+    to.data.set(decodeElements(from.data, dtype));
+  };
 
   return {
     async forward({ q, k, v }, out, signal) {
@@ -40,14 +46,14 @@ export async function connectClusterAttention(
         view(v, shape.kvHeads),
         { attentionMaskLengths, signal },
       );
-      out.data.set(step.out.data);
+      copy(step.out, out);
       return {
         report: step.report,
         async backward(dout, { dq, dk, dv }, backwardSignal) {
           const gradients = await step.backward(view(dout, shape.heads), { signal: backwardSignal });
-          dq.data.set(gradients.dq.data);
-          dk.data.set(gradients.dk.data);
-          dv.data.set(gradients.dv.data);
+          copy(gradients.dq, dq);
+          copy(gradients.dk, dk);
+          copy(gradients.dv, dv);
           return gradients.report;
         },
       };

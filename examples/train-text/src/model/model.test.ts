@@ -6,7 +6,7 @@ import { createModel } from './model.js';
 const shape = { layers: 2, heads: 4, kvHeads: 2, headSize: 5, maxLength: 16 };
 const text = Buffer.from('abracadabra');
 const signal = new AbortController().signal;
-const attention = createLocalAttention(shape, 1);
+const attention = createLocalAttention(shape, { dtype: 'f32', window: null }, 1);
 const model = createModel(shape, 7, 1);
 const lossOf = async (): Promise<number> => (await model.forward(text, attention, signal)).loss;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bf16ToNumber, f16ToNumber, toBf16, toF16 } from './elements.js';
+import { bf16ToNumber, f16ToNumber, toBf16, toF16 } from './element-bits.js';
 
 describe.each([
   ['bf16', toBf16, bf16ToNumber, 0x7f80, 2 ** -8],
