@@ -1,4 +1,5 @@
 import type { GatherSizeCalculator, Mask, MaskTensor, Strategy } from '@ulysses/plan';
+import type { TensorView } from './tensor-view.js';
 
 export interface AttentionOptions {
   /** How long the gathered sequence is; null: the coordinator's own calculator. @default a DynamicGatherSizeCalculator */
@@ -13,6 +14,10 @@ export interface AttentionOptions {
   readonly strategy?: Strategy;
   /** What ranks keep for backward. @default 'store' */
   readonly keep?: 'store' | 'none';
+  /** Probability of dropping; anything but 0 is refused. @default 0 */
+  readonly dropout?: number;
+  /** Added to the scores; refused: see `mask` and `CallOptions.attentionMask`. @default none */
+  readonly bias?: TensorView | null;
 }
 
 /** What one call may add. */

@@ -1,5 +1,6 @@
 import { UlyssesError } from '@ulysses/errors';
 import type { StepKey } from '@ulysses/native';
+import { unsupported } from '@ulysses/plan';
 import type { StepView } from '@ulysses/rpc';
 import type { Cluster } from './cluster.js';
 import {
@@ -22,6 +23,8 @@ import {
 export interface BackwardOptions {
   /** Keeps the handle for another backward. @default false: it is released when this one commits */
   readonly retain?: boolean;
+  /** Gradients of gradients; true is refused. @default false */
+  readonly createGraph?: boolean;
   readonly signal?: AbortSignal;
   readonly deadlineMs?: number;
 }
@@ -73,6 +76,7 @@ export class AttentionResult {
    * @throws HANDLE_GONE after `release`, or when the forward kept nothing.
    */
   async backward(dout: TensorView, options: BackwardOptions = {}): Promise<AttentionGradients> {
+    if (options.createGraph === true) throw unsupported('createGraph', true);
     this.#requireHandle();
     const { view, qShape, kvShape } = this.#state;
     checkTensorView(dout, 'dout');

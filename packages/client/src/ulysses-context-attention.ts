@@ -4,6 +4,7 @@ import { DynamicGatherSizeCalculator, type GatherSizeCalculator } from '@ulysses
 import type { StepView } from '@ulysses/rpc';
 import type { AttentionOptions, CallOptions } from './attention-options.js';
 import { AttentionResult } from './attention-result.js';
+import { checkAttentionOptions } from './check-options.js';
 import { forwardPass } from './passes.js';
 import type { Cluster } from './cluster.js';
 import { buildStepView } from './step-view.js';
@@ -22,11 +23,12 @@ export class UlyssesContextAttention {
   readonly #cluster: Cluster;
   readonly #options: AttentionOptions & { readonly gatherSizeCalculator: GatherSizeCalculator | null };
 
-  /** @throws UNSUPPORTED for a core attention of the caller's own. */
+  /** @throws UNSUPPORTED for a core attention of the caller's own, dropout, a bias, and options that there are not. */
   constructor(coreAttention: CoreAttention | null, cpGroup: Cluster, options: AttentionOptions = {}) {
     if (coreAttention !== null) {
       throw fieldError('UNSUPPORTED', 'coreAttention', 'a function', "null, which means the ranks' devices");
     }
+    checkAttentionOptions(options);
     this.#cluster = cpGroup;
     this.#options = {
       ...options,

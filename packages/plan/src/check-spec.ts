@@ -4,11 +4,7 @@ import { checkMask } from './check-mask.js';
 import { requireInteger, requireIntegers } from './require-integer.js';
 import { STRATEGIES, type StepSpec } from './spec.js';
 import { sumOf } from './split-sizes.js';
-
-/** Largest head size that the kernels take. */
-const MAX_HEAD_SIZE = 256;
-/** Kernels address rows with int32. */
-const MAX_ROWS = 2 ** 31 - 1;
+import { MAX_HEAD_SIZE, MAX_ROWS, unsupported } from './supported.js';
 
 /**
  * @throws SHAPE_MISMATCH for extents, splits, masks and weights that cannot be planned, UNSUPPORTED for words that are
@@ -18,9 +14,7 @@ export function checkSpec(spec: StepSpec, cpSize: number): void {
   requireInteger('cpSize', cpSize, 1);
   parseDType(spec.dtype);
   parseLayout(spec.layout);
-  if (!STRATEGIES.includes(spec.strategy)) {
-    throw fieldError('UNSUPPORTED', 'strategy', spec.strategy, `one of ${STRATEGIES.join(', ')}`);
-  }
+  if (!STRATEGIES.includes(spec.strategy)) throw unsupported('strategy', spec.strategy);
   checkExtents(spec);
   const sQ = checkSplits('qSplits', spec.qSplits);
   const sKv = checkSplits('kvSplits', spec.kvSplits);
@@ -35,7 +29,7 @@ export function checkSpec(spec: StepSpec, cpSize: number): void {
   checkMask(spec.mask, { batch: spec.batch, sQ, sKv });
   // Encoders may drop the sign of 0, and the plan id would change on the way.
   if (!Number.isFinite(spec.scale) || Math.fround(spec.scale) !== spec.scale || Object.is(spec.scale, -0)) {
-    throw fieldError('SHAPE_MISMATCH', 'scale', spec.scale, 'a finite float32 other than -0');
+    throw unsupported('scale', spec.scale);
   }
   checkWeights(spec, cpSize);
 }
@@ -44,7 +38,9 @@ function checkExtents({ layout, batch, qHeads, kvHeads, headSize }: StepSpec): v
   requireInteger('batch', batch, 1);
   requireInteger('qHeads', qHeads, 1);
   requireInteger('kvHeads', kvHeads, 1);
-  requireInteger('headSize', headSize, 1, MAX_HEAD_SIZE);
+  if (!Number.isInteger(headSize) || headSize < 1 || headSize > MAX_HEAD_SIZE) {
+    throw unsupported('headSize', headSize);
+  }
   if (qHeads % kvHeads !== 0) {
     throw fieldError('SHAPE_MISMATCH', 'kvHeads', kvHeads, `a divisor of qHeads, which is ${qHeads}`);
   }
@@ -58,7 +54,7 @@ function checkSplits(field: string, splits: readonly number[]): number {
   requireIntegers(field, splits, 0, MAX_ROWS);
   const sum = sumOf(splits);
   if (sum < 1 || sum > MAX_ROWS) {
-    throw fieldError('SHAPE_MISMATCH', field, splits, `sizes with a sum of 1 to ${MAX_ROWS}`);
+    throw unsupported('rows', splits, field);
   }
   return sum;
 }

@@ -1,5 +1,6 @@
 import { fieldError, type UlyssesError } from '@ulysses/errors';
 import type { Mask, RowRange } from './spec.js';
+import { unsupported } from './supported.js';
 
 /** A boolean attention mask: not zero means visible. Shape [s], [b, s] (keys) or [b, 1, s_q, s_kv]. */
 export interface MaskTensor {
@@ -17,7 +18,6 @@ export interface MaskExtents {
 type Row = RowRange;
 
 const FIELD = 'attention_mask';
-const ACCEPTED = 'a band around the diagonal, together with packed segments or one valid range per sample';
 
 /**
  * Says a boolean mask in the mask algebra, exactly: every row sees the same keys, or the mask is refused with the first row
@@ -206,5 +206,5 @@ function isEmpty({ begin, end }: RowRange): boolean {
 }
 
 function refusal(misfit: string): UlyssesError {
-  return fieldError('UNSUPPORTED', FIELD, misfit, ACCEPTED);
+  return unsupported('attentionMask', misfit, FIELD);
 }

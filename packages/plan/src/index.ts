@@ -28,3 +28,4 @@ export { defaultStrategy, requireAligned } from './aligned.js';
 export { clipSplits, splitSizes } from './split-sizes.js';
 export { paddingOf, type Padding } from './padding.js';
 export { pairBytes, pairTotals, stepBytes, type PairBytes, type Pass, type StepBytes } from './step-bytes.js';
+export { SUPPORTED, unsupported, type Supported, type SupportedField } from './supported.js';
