@@ -8,6 +8,13 @@ const noDefaultExport = {
   selector: 'ExportDefaultDeclaration',
   message: 'Named exports only: a default export has another name in every file.',
 };
+const LOG_CALL = '[callee.property.name=/^(trace|debug|info|warn|error|fatal)$/]';
+const constantPhrase = {
+  selector: ['[callee.object.name="logger"]', '[callee.object.property.name="logger"]']
+    .map((logger) => `CallExpression${logger}${LOG_CALL} > *.arguments:nth-child(2):not(Literal)`)
+    .join(', '),
+  message: 'A log message is a constant phrase; what varies goes into fields.',
+};
 const noEnvironment = {
   object: 'process',
   property: 'env',
@@ -68,7 +75,7 @@ export default tseslint.config(
     rules: {
       eqeqeq: 'error',
       'no-console': 'error',
-      'no-restricted-syntax': ['error', noDefaultExport],
+      'no-restricted-syntax': ['error', noDefaultExport, constantPhrase],
       'no-restricted-properties': ['error', noEnvironment],
       'max-lines': ['error', { max: 400 }],
     },

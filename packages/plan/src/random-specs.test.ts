@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { pairSegments } from './pair-segments.js';
 import { createPlan, verifyPlan } from './plan.js';
+import { planIdOf } from './plan-id.js';
 import { rankTable, rankTables } from './rank-table.js';
 import { rowBounds } from './row-bounds.js';
 import { pairsBeforeRow, sampleMask, samplePairs } from './sample-mask.js';
@@ -249,6 +251,20 @@ test('every rank, from the plan as it travelled, accepts it and makes the same t
       }
       expect(createPlan(structuredClone(plan.spec), plan.cpSize)).toEqual(plan);
     }),
+  );
+});
+
+test('a plan id changes with every field: it is the same only where the field is', () => {
+  fc.assert(
+    fc.property(plans, specs, (plan, other) => {
+      const id = (spec: StepSpec): string => planIdOf(spec, plan.cpSize, plan.cuts);
+      for (const field of Object.keys(other) as (keyof StepSpec)[]) {
+        const changed = { ...plan.spec, [field]: other[field] };
+        const same = isDeepStrictEqual(plan.spec[field], other[field]);
+        expect(id(changed) === plan.planId, field).toBe(same);
+      }
+    }),
+    { numRuns: 300 },
   );
 });
 

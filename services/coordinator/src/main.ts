@@ -8,7 +8,7 @@ import { startCoordinator } from './coordinator.js';
 const GRACE_MS = 2_000;
 
 async function main(argv: readonly string[]): Promise<void> {
-  if (argv.includes('--help')) {
+  if (argv.includes('--help') || argv.includes('-h')) {
     process.stdout.write(HELP);
     return;
   }
