@@ -19,8 +19,8 @@ async function onCluster<T>(run: (address: string) => Promise<T>): Promise<T> {
 
 describe('the bits of out, LSE, dq, dk and dv', () => {
   const step = (address: string, sliceOrderSeed?: number): Promise<WholeResult> => {
-    const shuffle = sliceOrderSeed === undefined ? {} : { sliceOrderSeed };
-    return runStep({ address, splits: SPLITS, attention: { causal: true }, ...shuffle }, INPUTS);
+    const connection = sliceOrderSeed === undefined ? {} : { sliceOrderSeed };
+    return runStep({ address, splits: SPLITS, attention: { causal: true }, connection }, INPUTS);
   };
 
   it('are the same in two runs, in two clusters, and when slices arrive in shuffled orders', async () => {

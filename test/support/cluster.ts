@@ -79,10 +79,22 @@ export class TestCluster {
     await this.#until('no step runs', (ranks) => ranks.every(({ stepsRunning }) => stepsRunning === 0));
   }
 
+  /** Resolves when no rank keeps anything for a backward pass, and `also` holds. */
+  async untilStoreIsEmpty(also: () => boolean = () => true): Promise<void> {
+    await this.#until('the store is empty', (ranks) => {
+      const empty = ranks.every(({ handles, storeBytes }) => handles === 0 && storeBytes === 0);
+      return also() && empty;
+    });
+  }
+
   /** Bytes that the ranks keep for backward passes, over all ranks. */
   async storeBytes(): Promise<number> {
+    return (await this.storeBytesPerRank()).reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  async storeBytesPerRank(): Promise<number[]> {
     const { ranks } = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
-    return ranks.reduce((sum, { storeBytes }) => sum + storeBytes, 0);
+    return ranks.map(({ storeBytes }) => storeBytes);
   }
 
   async #until(what: string, holds: (ranks: readonly RankStatus[]) => boolean): Promise<void> {

@@ -1,4 +1,4 @@
-import type { GatherSizeCalculator, Mask, MaskTensor, Strategy } from '@ulysses/plan';
+import type { GatherSizeCalculator, Keep, KvCacheChoice, Mask, MaskTensor, Strategy } from '@ulysses/plan';
 import type { TensorView } from './tensor-view.js';
 
 export interface AttentionOptions {
@@ -12,8 +12,20 @@ export interface AttentionOptions {
   readonly scale?: number;
   /** How work is cut. @default whole heads when they divide, balanced otherwise */
   readonly strategy?: Strategy;
-  /** What ranks keep for backward. @default 'store' */
-  readonly keep?: 'store' | 'none';
+  /**
+   * What is kept for backward. `store`: on the ranks. `recompute`: nothing there, backward sends q, k and v again and computes
+   * forward again, to the same bits. `none`: nothing at all, for inference. @default 'store'
+   */
+  readonly keep?: Keep;
+  /**
+   * How much of K and V ranks do not keep gathered, but get again from their owners in backward: nothing, K (half), K and V
+   * (full), or the first of these that fits the budget (auto). Half and full make the exchange aligned. @default the cluster's
+   */
+  readonly kvCachePolicy?: KvCacheChoice;
+  /** Policies half and full leave the exchange unaligned. @default false, or what the cluster says */
+  readonly kvCachePolicyUnaligned?: boolean;
+  /** With policy auto: most bytes that one rank keeps of one forward. @default the cluster's */
+  readonly kvCacheBudgetBytes?: number;
   /** Probability of dropping; anything but 0 is refused. @default 0 */
   readonly dropout?: number;
   /** Added to the scores; refused: see `mask` and `CallOptions.attentionMask`. @default none */

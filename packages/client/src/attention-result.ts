@@ -1,15 +1,8 @@
 import { UlyssesError } from '@ulysses/errors';
-import type { StepKey } from '@ulysses/native';
 import { unsupported } from '@ulysses/plan';
-import type { StepView } from '@ulysses/rpc';
 import type { Cluster } from './cluster.js';
-import {
-  backwardAttempt,
-  forwardPass,
-  type ForwardInputs,
-  type ForwardOutcome,
-  type Gradients,
-} from './passes.js';
+import { droppedResults, ForwardHandle } from './forward-handle.js';
+import { backwardAttempt, type ForwardInputs, type ForwardOutcome, type Gradients } from './passes.js';
 import { withReplay } from './replay.js';
 import { stepReport, type StepReport } from './step-report.js';
 import {
@@ -37,7 +30,6 @@ export interface AttentionGradients {
 }
 
 interface ForwardState {
-  readonly view: StepView;
   readonly inputs: ForwardInputs;
   readonly qShape: TensorView;
   readonly kvShape: TensorView;
@@ -46,23 +38,26 @@ interface ForwardState {
 
 /**
  * What forward gave: `out` shaped like q, `lse` as [b, h, s_local] float32, and the handle that backward needs. The handle
- * holds memory here (the inputs, for replays) and on the ranks until `backward` or `release`.
+ * holds memory here (the inputs, for replays) and on the ranks until `backward`, `release`, or the garbage collector finds that
+ * nobody can reach this result any more.
  */
 export class AttentionResult {
   readonly out: TensorView;
   readonly lse: Float32Array;
   readonly report: StepReport;
   readonly #cluster: Cluster;
-  readonly #state: ForwardState;
-  #forwardKey: StepKey;
+  readonly #handle: ForwardHandle;
+  readonly #qShape: TensorView;
+  readonly #kvShape: TensorView;
   #nextBackwardAttempt = 0;
-  #released = false;
 
   constructor(cluster: Cluster, state: ForwardState) {
-    const { outcome, qShape } = state;
+    const { outcome, qShape, kvShape, inputs } = state;
     this.#cluster = cluster;
-    this.#state = state;
-    this.#forwardKey = outcome.key;
+    this.#handle = new ForwardHandle({ cluster, key: outcome.key, view: outcome.view, inputs });
+    this.#qShape = qShape;
+    this.#kvShape = kvShape;
+    droppedResults.register(this, this.#handle);
     this.out = viewOfRegion(outcome.out, qShape);
     const { buffer, byteOffset, byteLength } = outcome.lse.bytes;
     this.lse = new Float32Array(buffer, byteOffset, byteLength / 4);
@@ -77,10 +72,9 @@ export class AttentionResult {
    */
   async backward(dout: TensorView, options: BackwardOptions = {}): Promise<AttentionGradients> {
     if (options.createGraph === true) throw unsupported('createGraph', true);
-    this.#requireHandle();
-    const { view, qShape, kvShape } = this.#state;
+    this.#handle.requireLive();
     checkTensorView(dout, 'dout');
-    requireSameShape(dout, qShape, 'dout', 'out');
+    requireSameShape(dout, this.#qShape, 'dout', 'out');
     const retain = options.retain ?? false;
     const doutRegion = copyToRegion(dout);
     const replay = {
@@ -94,16 +88,17 @@ export class AttentionResult {
         replay,
         this.#nextBackwardAttempt,
         async ({ attempt, deadlineMs, signal }) => {
-          if (handleGone) await this.#repeatForward(deadlineMs, signal);
+          if (handleGone) await this.#handle.repeat(this.#qShape, deadlineMs, signal);
           handleGone = false;
           try {
             return await backwardAttempt(this.#cluster, {
-              step: { ...this.#forwardKey, pass: 'backward', attempt },
-              view,
-              forward: this.#forwardKey,
+              step: { ...this.#handle.key, pass: 'backward', attempt },
+              view: this.#handle.view,
+              forward: this.#handle.key,
+              inputs: this.#handle.inputs,
               dout: doutRegion,
-              qShape,
-              kvShape,
+              qShape: this.#qShape,
+              kvShape: this.#kvShape,
               releaseForward: !retain,
               deadlineMs,
               signal,
@@ -115,7 +110,7 @@ export class AttentionResult {
         },
       );
       this.#nextBackwardAttempt = outcome.key.attempt + 1;
-      if (!retain) this.#freeLocal();
+      if (!retain) this.#handle.free();
       return this.#gradientViews(outcome.gradients, stepReport(outcome));
     } finally {
       doutRegion.free();
@@ -124,39 +119,14 @@ export class AttentionResult {
 
   /** Frees the handle here and on the ranks; `out` and `lse` stay valid. Harmless when repeated. */
   async release(): Promise<void> {
-    if (this.#released) return;
-    this.#freeLocal();
-    if (this.#state.view.keep === 'store')
-      await this.#cluster.coordinator.release({ step: this.#forwardKey });
-  }
-
-  async #repeatForward(deadlineMs: number, signal: AbortSignal): Promise<void> {
-    const { view, inputs, qShape } = this.#state;
-    const next = { ...this.#forwardKey, attempt: this.#forwardKey.attempt + 1 };
-    const repeated = await forwardPass(this.#cluster, next, view, inputs, qShape, { deadlineMs, signal });
-    this.#forwardKey = repeated.key;
-    repeated.out.free();
-    repeated.lse.free();
-  }
-
-  #requireHandle(): void {
-    if (this.#released || this.#state.view.keep === 'none') {
-      const why = this.#released ? 'it was released' : "the forward ran with keep 'none'";
-      throw new UlyssesError('HANDLE_GONE', `the forward is not stored: ${why}`, { field: 'forward' });
-    }
-  }
-
-  #freeLocal(): void {
-    this.#released = true;
-    for (const region of Object.values(this.#state.inputs) as ForwardInputs['q'][]) region.free();
+    await this.#handle.release();
   }
 
   #gradientViews({ dq, dk, dv }: Gradients, report: StepReport): AttentionGradients {
-    const { qShape, kvShape } = this.#state;
     return {
-      dq: viewOfRegion(dq, qShape),
-      dk: viewOfRegion(dk, kvShape),
-      dv: viewOfRegion(dv, kvShape),
+      dq: viewOfRegion(dq, this.#qShape),
+      dk: viewOfRegion(dk, this.#kvShape),
+      dv: viewOfRegion(dv, this.#kvShape),
       report,
     };
   }

@@ -3,6 +3,12 @@ import { fieldError, UlyssesError } from '@ulysses/errors';
 import { ExchangePlane, ownerLinkName, rankLinkName } from '@ulysses/exchange';
 import { connectCoordinator, type CoordinatorClient, type RankAddress } from '@ulysses/rpc';
 
+/** Something works otherwise than was asked for. */
+export interface ClusterWarning {
+  readonly kind: 'aligned-by-policy' | 'recompute';
+  readonly message: string;
+}
+
 export interface ConnectOptions {
   /** `host:port` of the coordinator. */
   readonly address: string;
@@ -22,6 +28,8 @@ export interface ConnectOptions {
   readonly maxReplays?: number;
   /** Hears of every replay, for logs. */
   readonly onReplay?: (error: UlyssesError, attempt: number) => void;
+  /** Hears of each kind of warning once. @default `process.emitWarning` */
+  readonly onWarning?: (warning: ClusterWarning) => void;
   /** Sends slices in an order shuffled by this seed; results do not depend on it. For tests. */
   readonly sliceOrderSeed?: number;
 }
@@ -42,6 +50,7 @@ export class Cluster {
   contacted = false;
   readonly #links = new Map<string, Promise<void>>();
   readonly #lostListeners = new Set<(link: string, reason: string) => void>();
+  readonly #warned = new Set<ClusterWarning['kind']>();
   #nextCall = 0;
   #closed = false;
 
@@ -73,6 +82,13 @@ export class Cluster {
   nextCall(): number {
     if (this.#closed) throw new UlyssesError('CANCELLED', 'the connection to the cluster is closed');
     return this.#nextCall++;
+  }
+
+  /** Says so, unless this connection has said it before. */
+  warnOnce(kind: ClusterWarning['kind'], message: string): void {
+    if (this.#warned.has(kind)) return;
+    this.#warned.add(kind);
+    this.options.onWarning({ kind, message });
   }
 
   /** Opens the tensor link to a rank, once; returns its name. */
@@ -136,6 +152,11 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     firstContactMs: options.firstContactMs ?? 5_000,
     maxReplays: options.maxReplays ?? Infinity,
     onReplay: options.onReplay ?? (() => undefined),
+    onWarning: options.onWarning ?? emitWarning,
     sliceOrderSeed: options.sliceOrderSeed ?? null,
   });
+}
+
+function emitWarning({ kind, message }: ClusterWarning): void {
+  process.emitWarning(message, { type: 'UlyssesWarning', code: kind });
 }

@@ -1,4 +1,4 @@
-export { connect, type Cluster, type ConnectOptions } from './cluster.js';
+export { connect, type Cluster, type ClusterWarning, type ConnectOptions } from './cluster.js';
 export { UlyssesContextAttention, type CoreAttention } from './ulysses-context-attention.js';
 export type { AttentionOptions, CallOptions } from './attention-options.js';
 export type { AttentionGradients, AttentionResult, BackwardOptions } from './attention-result.js';
@@ -9,6 +9,9 @@ export {
   DynamicGatherSizeCalculator,
   type GatherSizeCalculator,
   type GatherSizeInput,
+  type Keep,
+  type KvCacheChoice,
+  type KvCachePolicy,
   type Mask,
   type MaskTensor,
 } from '@ulysses/plan';

@@ -1,3 +1,4 @@
+import { UlyssesError } from '@ulysses/errors';
 import {
   backwardReturns,
   backwardSends,
@@ -20,19 +21,25 @@ export interface ForwardInputs {
 }
 
 export interface ForwardOutcome extends StepOutcome {
+  /** As it was agreed in the end: `keep` may have become recompute. */
+  readonly view: StepView;
   readonly out: Region;
   readonly lse: Region;
 }
 
-/** Runs forward until it commits. Results of attempts that failed are dropped whole. */
+/**
+ * Runs forward until it commits. Results of attempts that failed are dropped whole. When the store has no room and waiting
+ * for it is hopeless, the next attempt recomputes instead; all owners hear the same refusal, so all do.
+ */
 export function forwardPass(
   cluster: Cluster,
   step: StepKey,
-  view: StepView,
+  asked: StepView,
   inputs: ForwardInputs,
   qShape: TensorView,
   options: ReplayOptions,
 ): Promise<ForwardOutcome> {
+  let view = asked;
   return withReplay(cluster, options, step.attempt, async ({ attempt, deadlineMs, signal }) => {
     const out = allocateLike(qShape);
     const lse = Region.allocate(qShape.extents.batch * qShape.extents.heads * qShape.extents.rows * 4);
@@ -49,13 +56,27 @@ export function forwardPass(
           receives: forwardReturns(exchange, { out, lse }),
         }),
       });
-      return { ...outcome, out, lse };
+      return { ...outcome, view, out, lse };
     } catch (error) {
+      if (storeIsFull(error)) {
+        view = { ...view, keep: 'recompute' };
+        cluster.warnOnce(
+          'recompute',
+          `this forward is recomputed in backward instead of stored: ${error.message}`,
+        );
+      }
       out.free();
       lse.free();
       throw error;
     }
   });
+}
+
+/** The store is full of this session's own forwards, or too small for this one. */
+function storeIsFull(error: unknown): error is UlyssesError {
+  return (
+    error instanceof UlyssesError && error.code === 'OVERLOADED' && error.details['remedy'] === 'recompute'
+  );
 }
 
 export interface Gradients {
@@ -68,6 +89,7 @@ export interface BackwardCall {
   readonly step: StepKey;
   readonly view: StepView;
   readonly forward: StepKey;
+  readonly inputs: ForwardInputs;
   readonly dout: Region;
   readonly qShape: TensorView;
   readonly kvShape: TensorView;
@@ -88,14 +110,14 @@ export async function backwardAttempt(
   try {
     const outcome = await runStep(cluster, {
       ...call,
-      transfers: (exchange) => {
+      transfers: (exchange, carried) => {
         const rowBytes = exchange.plan.spec.headSize * 4;
         partials = exchange.byRank.map(({ kv }) => {
           const bytes = kv.reduce((sum, { begin, end }) => sum + (end - begin) * rowBytes, 0);
           return { dk: Region.allocate(bytes), dv: Region.allocate(bytes) };
         });
         return {
-          sends: backwardSends(exchange, { dout: call.dout }),
+          sends: backwardSends(exchange, { ...call.inputs, dout: call.dout }, carried),
           receives: backwardReturns(exchange, { dq, partials }),
         };
       },

@@ -10,7 +10,7 @@ import {
   type StepChannel,
 } from '@ulysses/exchange';
 import type { Receive, StepKey } from '@ulysses/native';
-import { verifyPlan } from '@ulysses/plan';
+import { carriedTensors, verifyPlan, type CarriedTensor, type Keep } from '@ulysses/plan';
 import type { Planned, StepView } from '@ulysses/rpc';
 import { linkSignals } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
@@ -24,14 +24,18 @@ export interface StepCall {
   readonly releaseForward: boolean;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
-  /** What to send and where results go, once the plan is known. */
-  readonly transfers: (exchange: OwnerExchange) => { readonly sends: Send[]; readonly receives: Receive[] };
+  /** What to send and where results go, once the plan is known, and which inputs a backward has to send again. */
+  readonly transfers: (
+    exchange: OwnerExchange,
+    carried: readonly CarriedTensor[],
+  ) => { readonly sends: Send[]; readonly receives: Receive[] };
 }
 
 export interface StepOutcome {
   /** With the attempt that committed. */
   readonly key: StepKey;
   readonly planned: Planned;
+  readonly keep: Keep;
   readonly exchange: OwnerExchange;
   readonly bytesSent: number;
   readonly bytesReceived: number;
@@ -68,16 +72,26 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
     const planned = first.value;
     cluster.contacted = true;
     verifyPlan(planned.plan);
+    warnOfAlignment(cluster, planned);
     const key = { ...call.step, attempt: planned.attempt };
     const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
     const committed = nextIsCommit(stream);
     const moved = await moveRows(cluster, call, key, planned, exchange, committed);
-    return { key, planned, exchange, ...moved };
+    return { key, planned, keep: call.view.keep, exchange, ...moved };
   } finally {
     ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
     linked.release();
     await stream.return(undefined).catch(() => undefined);
   }
+}
+
+function warnOfAlignment(cluster: Cluster, { alignedByPolicy, kvCachePolicy }: Planned): void {
+  if (!alignedByPolicy) return;
+  cluster.warnOnce(
+    'aligned-by-policy',
+    `KV-cache policy ${kvCachePolicy} makes the exchange aligned: shards have to be equal and heads divide by cp_size; ` +
+      'kvCachePolicyUnaligned (--kv-cache-policy-unaligned) leaves it unaligned',
+  );
 }
 
 async function moveRows(
@@ -97,7 +111,9 @@ async function moveRows(
     // An owner without rows may see the commit before its link is up.
     const linked = cluster.link(relay, call.deadlineMs);
     const link = await Promise.race([linked, committed.then(() => linked)]);
-    const { sends, receives } = call.transfers(exchange);
+    const { keep } = call.view;
+    const carried = key.pass === 'forward' ? [] : carriedTensors(keep, planned.kvCachePolicy);
+    const { sends, receives } = call.transfers(exchange, carried);
     const opened = cluster.plane.openStep({
       key,
       epoch: planned.epoch,
@@ -105,7 +121,7 @@ async function moveRows(
       receives,
       routes: planned.ranks.map((rank) => ({ destination: rankParty(rank.rank), link })),
       relayBytes: 0,
-      sendBytes: ownerBytes(exchange, key.pass).sent,
+      sendBytes: ownerBytes(exchange, key.pass, carried).sent,
     });
     channel = opened;
     stopListening = cluster.onLinkLost((lost, reason) => {

@@ -1,4 +1,4 @@
-import { rankTable } from '@ulysses/plan';
+import { rankTable, type Keep, type KvCachePolicy } from '@ulysses/plan';
 import type { StepOutcome } from './run-step.js';
 
 /** What a step did, for progress lines and logs. */
@@ -17,9 +17,12 @@ export interface StepReport {
   /** Rows that the batch carries as padding, over all samples; and those of them that were not exchanged. */
   readonly paddingRows: number;
   readonly paddingRowsNotExchanged: number;
+  /** What was agreed: what is kept between forward and backward, and how much of K and V ranks do not keep. */
+  readonly keep: Keep;
+  readonly kvCachePolicy: KvCachePolicy;
 }
 
-export function stepReport({ planned, bytesSent, bytesReceived }: StepOutcome): StepReport {
+export function stepReport({ planned, keep, bytesSent, bytesReceived }: StepOutcome): StepReport {
   const { plan } = planned;
   const gatherSize = plan.spec.qSplits.reduce((sum, rows) => sum + rows, 0);
   const rowsPerRank = Array.from({ length: plan.cpSize }, (_, rank) =>
@@ -35,5 +38,7 @@ export function stepReport({ planned, bytesSent, bytesReceived }: StepOutcome): 
     bytesExchanged: bytesSent + bytesReceived,
     paddingRows: planned.paddingRows,
     paddingRowsNotExchanged: planned.paddingRowsNotExchanged,
+    keep,
+    kvCachePolicy: planned.kvCachePolicy,
   };
 }

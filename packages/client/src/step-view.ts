@@ -35,6 +35,9 @@ export async function buildStepView(
     attentionMaskLengths: call.attentionMaskLengths === undefined ? null : [...call.attentionMaskLengths],
     attentionMaskExtent: call.attentionMaskExtent ?? call.attentionMask?.shape.at(-1) ?? null,
     calculatorArguments: call.kwargs === undefined ? null : JSON.stringify(call.kwargs),
+    kvCachePolicy: options.kvCachePolicy ?? null,
+    kvCacheBudgetBytes: options.kvCacheBudgetBytes ?? null,
+    kvCachePolicyUnaligned: options.kvCachePolicyUnaligned ?? false,
     ...custom,
   };
 }

@@ -65,7 +65,7 @@ export class UlyssesContextAttention {
         signal: call.signal ?? null,
         deadlineMs: call.deadlineMs ?? this.#cluster.options.deadlineMs,
       });
-      return new AttentionResult(this.#cluster, { view, inputs, qShape: q, kvShape: k, outcome });
+      return new AttentionResult(this.#cluster, { inputs, qShape: q, kvShape: k, outcome });
     } catch (error) {
       freeAll(inputs);
       throw error;

@@ -1,5 +1,14 @@
 import { Region, type Receive, type SegmentPlace, type TensorName } from '@ulysses/native';
-import { createPlan, pairBytes, pairTotals, type Plan, type StepSpec } from '@ulysses/plan';
+import {
+  carriedTensors,
+  createPlan,
+  KEEPS,
+  KV_CACHE_POLICIES,
+  pairBytes,
+  pairTotals,
+  type Plan,
+  type StepSpec,
+} from '@ulysses/plan';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { foldGradients } from './fold-partials.js';
@@ -8,6 +17,7 @@ import {
   backwardSends,
   forwardReturns,
   forwardSends,
+  ownerBytes,
   ownerExchange,
   segmentOffsets,
   type OwnerExchange,
@@ -33,6 +43,11 @@ const steps = fc
     strategy: fc.constantFrom('heads' as const, 'balanced' as const),
   })
   .filter(({ shards }) => shards.some((rows) => rows > 0));
+
+/** What a backward carries beside dout: every keep mode and KV-cache policy. */
+const retentions = fc
+  .record({ keep: fc.constantFrom(...KEEPS), policy: fc.constantFrom(...KV_CACHE_POLICIES) })
+  .map(({ keep, policy }) => carriedTensors(keep, policy));
 
 function planOf(step: typeof steps extends fc.Arbitrary<infer T> ? T : never): Plan {
   const spec: StepSpec = {
@@ -162,24 +177,34 @@ describe('the exchange, both sides', () => {
     );
   });
 
-  it('backward: partial sums are folded once per rank that read the row, and bytes are what both ends say', async () => {
+  it('backward: what is not kept arrives again, partial sums are folded once per rank that read the row, bytes are what both ends say', async () => {
     await fc.assert(
-      fc.asyncProperty(steps, async (step) => {
+      fc.asyncProperty(steps, retentions, async (step, carried) => {
         const plan = planOf(step);
         const { spec } = plan;
         const ranks = Array.from({ length: plan.cpSize }, (_, rank) => {
           const exchange = unitExchange(plan, rank);
+          const forward = allocateForward(exchange.places);
           const memory = allocateBackward(exchange.places);
-          return { exchange, memory, receives: backwardReceives(exchange, memory) };
+          const receives = backwardReceives(exchange, forward, memory, carried);
+          return { exchange, forward, receives };
         });
         let returned = 0;
         for (const [owner, rows] of step.shards.entries()) {
           const exchange = ownerExchange(plan, owner, { q: rows, kv: rows });
           const dout = counting(rows * spec.batch * spec.qHeads * spec.headSize);
-          const sends = backwardSends(exchange, { dout });
+          const inputs = {
+            q: counting(dout.sizeBytes / 4),
+            k: counting(rows * spec.batch * spec.kvHeads * spec.headSize),
+            v: counting(rows * spec.batch * spec.kvHeads * spec.headSize),
+          };
+          const sends = backwardSends(exchange, { ...inputs, dout }, carried);
           const sent = deliver(sends, owner, (rank) => ranks[rank]?.receives ?? []);
-          const pairs = exchange.byRank.map((pair) => pairTotals(pairBytes(plan.spec, pair, 'backward')));
+          const pairs = exchange.byRank.map((pair) =>
+            pairTotals(pairBytes(plan.spec, pair, 'backward', carried)),
+          );
           expect(sent).toBe(pairs.reduce((sum, pair) => sum + pair.toRank, 0));
+          expect(ownerBytes(exchange, 'backward', carried).sent).toBe(sent);
           returned += pairs.reduce((sum, pair) => sum + pair.toOwner, 0);
 
           const partials = exchange.byRank.map(({ kv }) => {
@@ -205,6 +230,14 @@ describe('the exchange, both sides', () => {
           }
           expect(results.dk.float32()).toEqual(readers);
           expect(results.dv.float32()).toEqual(readers.map((count) => 2 * count));
+        }
+        // Every element is counted from 1, so a row of a carried input that never arrived is a zero.
+        for (const { forward } of ranks) {
+          for (const tensor of ['q', 'k', 'v'] as const) {
+            const arrived = forward[tensor].float32().every((value) => value !== 0);
+            const empty = forward[tensor].sizeBytes === 0;
+            expect(arrived).toBe(carried.includes(tensor) || empty);
+          }
         }
         const unitSends = ranks.map(({ exchange }) => unitOwnerSendBytes(exchange, 'backward'));
         expect(unitSends.reduce((sum, bytes) => sum + bytes, 0)).toBe(returned);

@@ -28,7 +28,7 @@ export {
 export {
   allocateBackward,
   allocateForward,
-  forwardBytes,
+  allocateKv,
   freeMemory,
   kvRows,
   unitLse,

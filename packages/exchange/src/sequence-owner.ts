@@ -5,6 +5,7 @@ import {
   pairSegments,
   pairTotals,
   rankTable,
+  type CarriedTensor,
   type PairSegments,
   type Plan,
   type RankTable,
@@ -33,6 +34,13 @@ interface ShardGeometry {
   /** Whole-sequence row of the shard's first row. */
   readonly begin: number;
   readonly strides: RowStrides;
+}
+
+/** An owner's shards of the inputs. */
+interface Inputs {
+  readonly q: Region;
+  readonly k: Region;
+  readonly v: Region;
 }
 
 /** One segment on its way: `number` is its place in the pair's list. */
@@ -65,8 +73,36 @@ export function ownerExchange(
   };
 }
 
-/** Everything forward sends: each rank's units in plan order, KV before the first unit that reads it, ranks in turn. */
-export function forwardSends(exchange: OwnerExchange, shard: { q: Region; k: Region; v: Region }): Send[] {
+/** What a step sends of an owner's shard. */
+interface SentTensors {
+  readonly qLike: readonly (readonly ['q' | 'dout', Region])[];
+  readonly kvLike: readonly (readonly ['k' | 'v', Region])[];
+}
+
+/** Everything forward sends. */
+export function forwardSends(exchange: OwnerExchange, { q, k, v }: Inputs): Send[] {
+  return tensorSends(exchange, {
+    qLike: [['q', q]],
+    kvLike: [
+      ['k', k],
+      ['v', v],
+    ],
+  });
+}
+
+/** Everything backward sends: dout rows, and those inputs that ranks did not keep. */
+export function backwardSends(
+  exchange: OwnerExchange,
+  { dout, ...inputs }: Inputs & { dout: Region },
+  carried: readonly CarriedTensor[],
+): Send[] {
+  const again = <T extends CarriedTensor>(...tensors: T[]): [T, Region][] =>
+    tensors.filter((tensor) => carried.includes(tensor)).map((tensor) => [tensor, inputs[tensor]]);
+  return tensorSends(exchange, { qLike: [...again('q'), ['dout', dout]], kvLike: again('k', 'v') });
+}
+
+/** Each rank's units in plan order, KV before the first unit that reads it, ranks in turn. */
+function tensorSends(exchange: OwnerExchange, { qLike, kvLike }: SentTensors): Send[] {
   const lines = exchange.byRank.map(({ q, kv }, rank) => {
     const line: Send[] = [];
     const kvOfInterval = numbersByIndex(kv);
@@ -74,7 +110,9 @@ export function forwardSends(exchange: OwnerExchange, shard: { q: Region; k: Reg
     q.forEach((segment, number) => {
       const interval = exchange.tables[rank]?.kvIntervalOfUnit[segment.index] ?? -1;
       sendInterval(interval);
-      line.push(send(rank, 'q', number, qPlace(exchange, shard.q, segment)));
+      for (const [tensor, region] of qLike) {
+        line.push(send(rank, tensor, number, qPlace(exchange, region, segment)));
+      }
     });
     // Intervals read only by units whose q rows other owners hold.
     for (const interval of kvOfInterval.keys()) sendInterval(interval);
@@ -86,21 +124,13 @@ export function forwardSends(exchange: OwnerExchange, shard: { q: Region; k: Reg
       for (const number of kvOfInterval.get(interval) ?? []) {
         const segment = kv[number];
         if (segment === undefined) continue;
-        line.push(send(rank, 'k', number, kvPlace(exchange, shard.k, segment)));
-        line.push(send(rank, 'v', number, kvPlace(exchange, shard.v, segment)));
+        for (const [tensor, region] of kvLike) {
+          line.push(send(rank, tensor, number, kvPlace(exchange, region, segment)));
+        }
       }
     }
   });
   return inTurn(lines);
-}
-
-/** Everything backward sends: dout rows. */
-export function backwardSends(exchange: OwnerExchange, shard: { dout: Region }): Send[] {
-  return inTurn(
-    exchange.byRank.map(({ q }, rank) =>
-      q.map((segment, number) => send(rank, 'dout', number, qPlace(exchange, shard.dout, segment))),
-    ),
-  );
 }
 
 /** Where forward's results go: out like q, lse as [b, h, s_local] float32. */
@@ -142,11 +172,12 @@ export function backwardReturns(
 export function ownerBytes(
   exchange: OwnerExchange,
   pass: 'forward' | 'backward',
+  carried: readonly CarriedTensor[],
 ): { sent: number; returned: number } {
   let sent = 0;
   let returned = 0;
   for (const pair of exchange.byRank) {
-    const { toRank, toOwner } = pairTotals(pairBytes(exchange.plan.spec, pair, pass));
+    const { toRank, toOwner } = pairTotals(pairBytes(exchange.plan.spec, pair, pass, carried));
     sent += toRank;
     returned += toOwner;
   }

@@ -5,6 +5,7 @@ import {
   pairSegments,
   pairTotals,
   rankTable,
+  type CarriedTensor,
   type PairSegments,
   type Plan,
   type Segment,
@@ -51,19 +52,36 @@ export function unitExchange(plan: Plan, rank: number): UnitExchange {
 }
 
 /** Forward: q rows of every unit, k and v rows of every interval, from every owner. */
-export function forwardReceives({ places, byOwner }: UnitExchange, memory: ForwardMemory): Receive[] {
-  const units = places.table.units.length;
-  return byOwner.flatMap(({ q, kv }, owner) => [
-    receive(owner, 'q', q, (segment) => unitSegmentPlace(places, memory.q, segment)),
-    receive(owner, 'k', kv, (segment) => kvSegmentPlace(places, memory.k, segment, units)),
-    receive(owner, 'v', kv, (segment) => kvSegmentPlace(places, memory.v, segment, units)),
-  ]);
+export function forwardReceives(exchange: UnitExchange, memory: ForwardMemory): Receive[] {
+  return inputReceives(exchange, memory, ['q', 'k', 'v']);
 }
 
-/** Backward: only dout travels; everything else was kept. */
-export function backwardReceives({ places, byOwner }: UnitExchange, memory: BackwardMemory): Receive[] {
-  return byOwner.map(({ q }, owner) =>
+/** Backward: dout rows, and the inputs that were not kept. */
+export function backwardReceives(
+  exchange: UnitExchange,
+  forward: ForwardMemory,
+  memory: BackwardMemory,
+  carried: readonly CarriedTensor[],
+): Receive[] {
+  const { places, byOwner } = exchange;
+  const dout = byOwner.map(({ q }, owner) =>
     receive(owner, 'dout', q, (segment) => unitSegmentPlace(places, memory.dout, segment)),
+  );
+  return [...inputReceives(exchange, forward, carried), ...dout];
+}
+
+function inputReceives(
+  { places, byOwner }: UnitExchange,
+  memory: ForwardMemory,
+  tensors: readonly CarriedTensor[],
+): Receive[] {
+  const units = places.table.units.length;
+  return byOwner.flatMap(({ q, kv }, owner) =>
+    tensors.map((tensor) =>
+      tensor === 'q'
+        ? receive(owner, tensor, q, (segment) => unitSegmentPlace(places, memory.q, segment))
+        : receive(owner, tensor, kv, (segment) => kvSegmentPlace(places, memory[tensor], segment, units)),
+    ),
   );
 }
 
@@ -106,11 +124,16 @@ export function sendBackwardInterval(
 
 /** Bytes a rank sends in one pass. */
 export function unitOwnerSendBytes({ plan, byOwner }: UnitExchange, pass: 'forward' | 'backward'): number {
-  return byOwner.reduce((sum, pair) => sum + pairTotals(pairBytes(plan.spec, pair, pass)).toOwner, 0);
+  return byOwner.reduce((sum, pair) => sum + pairTotals(pairBytes(plan.spec, pair, pass, [])).toOwner, 0);
 }
 
 /** Bytes a rank forwards in one pass for the owners it relays: everything to and from the other ranks. */
-export function relayBytes(plan: Plan, rank: number, pass: 'forward' | 'backward'): number {
+export function relayBytes(
+  plan: Plan,
+  rank: number,
+  pass: 'forward' | 'backward',
+  carried: readonly CarriedTensor[],
+): number {
   const relayed = plan.spec.qSplits.flatMap((_, owner) =>
     relayOf(owner, plan.cpSize) === rank ? [owner] : [],
   );
@@ -120,7 +143,8 @@ export function relayBytes(plan: Plan, rank: number, pass: 'forward' | 'backward
     if (other === rank) continue;
     const table = rankTable(plan, other);
     for (const owner of relayed) {
-      const { toRank, toOwner } = pairTotals(pairBytes(plan.spec, pairSegments(plan, table, owner), pass));
+      const segments = pairSegments(plan, table, owner);
+      const { toRank, toOwner } = pairTotals(pairBytes(plan.spec, segments, pass, carried));
       bytes += toRank + toOwner;
     }
   }

@@ -1,6 +1,6 @@
 import { elementBytes } from '@ulysses/tensor';
 import { Region, type Rows } from '@ulysses/native';
-import type { RankTable, StepSpec } from '@ulysses/plan';
+import type { CarriedTensor, RankTable, StepSpec } from '@ulysses/plan';
 
 /**
  * Where a rank's units and KV intervals lie in its regions: one region per tensor, units (or intervals) one after
@@ -41,11 +41,6 @@ export interface BackwardMemory {
   readonly dv: Region;
 }
 
-export function forwardBytes(places: UnitPlaces): number {
-  const { qRows, kvRows, rowBytes } = totals(places);
-  return qRows * (2 * rowBytes + 4) + kvRows * 2 * rowBytes;
-}
-
 export function allocateForward(places: UnitPlaces): ForwardMemory {
   const { qRows, kvRows, rowBytes } = totals(places);
   return {
@@ -54,6 +49,18 @@ export function allocateForward(places: UnitPlaces): ForwardMemory {
     v: Region.allocate(kvRows * rowBytes),
     out: Region.allocate(qRows * rowBytes),
     lse: Region.allocate(qRows * 4),
+  };
+}
+
+/** Memory for the inputs among `tensors` that are k and v: what a backward carries when the rest was kept. */
+export function allocateKv(
+  places: UnitPlaces,
+  tensors: readonly CarriedTensor[],
+): Partial<Pick<ForwardMemory, 'k' | 'v'>> {
+  const { kvRows, rowBytes } = totals(places);
+  return {
+    ...(tensors.includes('k') ? { k: Region.allocate(kvRows * rowBytes) } : {}),
+    ...(tensors.includes('v') ? { v: Region.allocate(kvRows * rowBytes) } : {}),
   };
 }
 
@@ -68,8 +75,12 @@ export function allocateBackward(places: UnitPlaces): BackwardMemory {
   };
 }
 
-export function freeMemory(memory: ForwardMemory | BackwardMemory): void {
-  for (const region of Object.values(memory) as Region[]) region.free();
+/** Frees the regions named, or all; what is freed already stays so. */
+export function freeMemory<T extends Partial<ForwardMemory> | BackwardMemory>(
+  memory: T,
+  names: readonly (keyof T)[] = Object.keys(memory) as (keyof T)[],
+): void {
+  for (const name of names) (memory[name] as Region).free();
 }
 
 /** Rows of unit `unit` in a q-like region of the step's dtype. */

@@ -2,27 +2,29 @@ import { fieldError } from '@ulysses/errors';
 import type { StepSpec, Strategy } from './spec.js';
 import { sumOf } from './split-sizes.js';
 
-const REMEDY = 'in an aligned exchange; use DynamicGatherSizeCalculator for an unaligned one';
+const REMEDY = 'use DynamicGatherSizeCalculator for an unaligned one';
 
 /**
  * What a gather size of null demands: equal shards, and query heads that divide by cp_size.
  *
- * @throws SHAPE_MISMATCH that says which calculator to use instead
+ * @throws SHAPE_MISMATCH that says what to do instead
  */
 export function requireAligned(
   { qSplits, kvSplits, qHeads }: Pick<StepSpec, 'qSplits' | 'kvSplits' | 'qHeads'>,
   cpSize: number,
+  remedy: string = REMEDY,
 ): void {
-  requireEqual('qSplits', qSplits);
-  requireEqual('kvSplits', kvSplits);
+  const where = `in an aligned exchange; ${remedy}`;
+  requireEqual('qSplits', qSplits, where);
+  requireEqual('kvSplits', kvSplits, where);
   if (qHeads % cpSize !== 0) {
-    throw fieldError('SHAPE_MISMATCH', 'qHeads', qHeads, `a multiple of cp_size ${cpSize} ${REMEDY}`);
+    throw fieldError('SHAPE_MISMATCH', 'qHeads', qHeads, `a multiple of cp_size ${cpSize} ${where}`);
   }
 }
 
-function requireEqual(field: string, splits: readonly number[]): void {
+function requireEqual(field: string, splits: readonly number[], where: string): void {
   if (splits.some((rows) => rows !== splits[0])) {
-    throw fieldError('SHAPE_MISMATCH', field, splits, `shards of equal size ${REMEDY}`);
+    throw fieldError('SHAPE_MISMATCH', field, splits, `shards of equal size ${where}`);
   }
 }
 

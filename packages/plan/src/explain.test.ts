@@ -30,7 +30,7 @@ test('bytes between every owner and rank are exact, with lse, dk and dv in float
   };
   const backwardBytes = (qRows: number, kvRows: number) => {
     const [dq, dk] = [qRows * 16, kvRows * 32];
-    return { pass: 'backward', dout: dq, dq, dk, dv: dk };
+    return { pass: 'backward', q: 0, k: 0, v: 0, dout: dq, dq, dk, dv: dk };
   };
   expect(forward.pairs).toEqual([
     [forwardBytes(7, 4), forwardBytes(5, 4)],
@@ -48,7 +48,8 @@ test('each rank reports its work, heads and memory', () => {
   const { ranks, balance, flops } = explainPlan(createPlan(spec, 2));
   const cost = { units: 2, rows: 9, heads: 1.5, kvRows: 6, work: 54, workOverShare: 1 };
   const forwardBytes = 9 * (16 + 16 + 4) + 6 * (16 + 16);
-  const bytes = { forwardBytes, backwardBytes: 9 * 32 + 6 * 64, storeBytes: forwardBytes };
+  const storeBytes = { none: forwardBytes, half: forwardBytes - 6 * 16, full: forwardBytes - 2 * 6 * 16 };
+  const bytes = { forwardBytes, backwardBytes: 9 * 32 + 6 * 64, storeBytes };
   expect(ranks).toEqual([
     { rank: 0, ...cost, ...bytes },
     { rank: 1, ...cost, ...bytes },

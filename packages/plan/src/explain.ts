@@ -1,4 +1,5 @@
 import { alignedSizes } from './aligned.js';
+import { carriedTensors, keptBytes, type Keep, type KvCachePolicy } from './kv-cache.js';
 import { lineOf } from './line.js';
 import { rankTables } from './rank-table.js';
 import { pairsBeforeRow, sampleMasks, samplePairs, visibleRuns, type SampleMask } from './sample-mask.js';
@@ -24,8 +25,24 @@ export interface RankCost {
   readonly forwardBytes: number;
   /** What backward adds: dout, dq, and dk, dv in float32. */
   readonly backwardBytes: number;
-  /** What stays between forward and backward when it is kept. */
-  readonly storeBytes: number;
+  /** What stays between forward and backward when it is kept, with every KV-cache policy. */
+  readonly storeBytes: Readonly<Record<KvCachePolicy, number>>;
+}
+
+/** What the KV-cache policies are about: K or V (each; they are equal), before the exchange and after. */
+export interface KvCacheCost {
+  /** Over all owners: the shards, which half (K) and full (K and V) rely on. */
+  readonly shardBytes: number;
+  /** Over all ranks: the gathered rows, which half and full free, and which backward then exchanges again. */
+  readonly gatheredBytes: number;
+  /** What half saves over owners and ranks together, full twice as much; 0 when K and V are not replicated. */
+  readonly savedBytes: number;
+}
+
+/** How results are kept for backward; decides what backward exchanges. */
+export interface Retention {
+  readonly keep: Keep;
+  readonly policy: KvCachePolicy;
 }
 
 /** Everything `ulysses plan` shows; plain data. */
@@ -42,6 +59,9 @@ export interface PlanReport {
   readonly balance: number;
   /** KV rows sent to ranks, the fewest that would do (each visible row once), and their ratio. */
   readonly kvDuplication: { readonly rowsSent: number; readonly rowsNeeded: number; readonly factor: number };
+  readonly kvCache: KvCacheCost;
+  /** What `backward` is for. */
+  readonly retention: Retention;
   readonly forward: StepBytes;
   readonly backward: StepBytes;
   /** Multiplications and additions of the matrix products: two in forward, five in backward. */
@@ -51,7 +71,10 @@ export interface PlanReport {
 }
 
 /** What a plan costs and why. */
-export function explainPlan(plan: Plan): PlanReport {
+export function explainPlan(
+  plan: Plan,
+  retention: Retention = { keep: 'store', policy: 'none' },
+): PlanReport {
   const { spec, cpSize } = plan;
   const masks = sampleMasks(spec);
   const work = spec.qHeads * sumOf(masks.map(samplePairs));
@@ -61,6 +84,9 @@ export function explainPlan(plan: Plan): PlanReport {
     rankCost(plan, masks, table, (work * weights[table.rank]!) / weight),
   );
   const rowsSent = sumOf(ranks.map(({ kvRows }) => kvRows));
+  const shardBytes = spec.batch * spec.kvHeads * sumOf(spec.kvSplits) * rowBytes(spec).element;
+  const gatheredBytes = rowsSent * rowBytes(spec).element;
+  const savedBytes = Math.max(0, gatheredBytes - shardBytes);
   const rowsNeeded = spec.kvHeads * sumOf(masks.map((mask) => visibleKeys(mask, sumOf(spec.qSplits))));
   return {
     planId: plan.planId,
@@ -72,19 +98,17 @@ export function explainPlan(plan: Plan): PlanReport {
     ranks,
     balance: ranks.reduce((largest, { workOverShare }) => Math.max(largest, workOverShare), 0),
     kvDuplication: { rowsSent, rowsNeeded, factor: rowsNeeded === 0 ? 1 : rowsSent / rowsNeeded },
+    kvCache: { shardBytes, gatheredBytes, savedBytes },
+    retention,
     forward: stepBytes(plan, 'forward'),
-    backward: stepBytes(plan, 'backward'),
+    backward: stepBytes(plan, 'backward', carriedTensors(retention.keep, retention.policy)),
     flops: { forward: 4 * spec.headSize * work, backward: 10 * spec.headSize * work },
     alignedSizes: alignedSizes(spec),
   };
 }
 
-function rankCost(
-  { spec }: Plan,
-  masks: readonly SampleMask[],
-  { rank, units, kvIntervals }: RankTable,
-  share: number,
-): RankCost {
+function rankCost({ spec }: Plan, masks: readonly SampleMask[], table: RankTable, share: number): RankCost {
+  const { rank, units, kvIntervals } = table;
   const rows = sumOf(units.map(({ qBegin, qEnd }) => qEnd - qBegin));
   const kvRows = sumOf(kvIntervals.map(({ begin, end }) => end - begin));
   const work = sumOf(
@@ -105,7 +129,11 @@ function rankCost(
     workOverShare: share === 0 ? 0 : work / share,
     forwardBytes,
     backwardBytes: rows * 2 * bytes.element + 2 * kvRows * bytes.partial,
-    storeBytes: forwardBytes,
+    storeBytes: {
+      none: keptBytes(spec, table, 'none'),
+      half: keptBytes(spec, table, 'half'),
+      full: keptBytes(spec, table, 'full'),
+    },
   };
 }
 

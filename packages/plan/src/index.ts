@@ -4,7 +4,7 @@ export {
   type GatherSizeCalculator,
   type GatherSizeInput,
 } from './gather-size.js';
-export { explainPlan, type PlanReport, type RankCost } from './explain.js';
+export { explainPlan, type PlanReport, type RankCost, type Retention } from './explain.js';
 export {
   STRATEGIES,
   type KvInterval,
@@ -18,6 +18,18 @@ export {
   type Strategy,
   type Unit,
 } from './spec.js';
+export {
+  carriedTensors,
+  chooseKvCachePolicy,
+  keptBytes,
+  KEEPS,
+  KV_CACHE_BUDGET_BYTES,
+  KV_CACHE_CHOICES,
+  KV_CACHE_POLICIES,
+  type Keep,
+  type KvCacheChoice,
+  type KvCachePolicy,
+} from './kv-cache.js';
 export { createPlan, verifyPlan } from './plan.js';
 export { rankTable, rankTables } from './rank-table.js';
 export { pairSegments } from './pair-segments.js';
@@ -27,5 +39,13 @@ export { resolveGatherSize } from './gather-size.js';
 export { defaultStrategy, requireAligned } from './aligned.js';
 export { clipSplits, splitSizes } from './split-sizes.js';
 export { paddingOf, type Padding } from './padding.js';
-export { pairBytes, pairTotals, stepBytes, type PairBytes, type Pass, type StepBytes } from './step-bytes.js';
+export {
+  pairBytes,
+  pairTotals,
+  stepBytes,
+  type CarriedTensor,
+  type PairBytes,
+  type Pass,
+  type StepBytes,
+} from './step-bytes.js';
 export { SUPPORTED, unsupported, type Supported, type SupportedField } from './supported.js';

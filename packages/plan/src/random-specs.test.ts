@@ -9,6 +9,7 @@ import { rowBounds } from './row-bounds.js';
 import { pairsBeforeRow, sampleMask, samplePairs } from './sample-mask.js';
 import type { Mask, Plan, RankTable, StepSpec } from './spec.js';
 import { splitOffsets, sumOf } from './split-sizes.js';
+import { carriedTensors, KEEPS, KV_CACHE_POLICIES } from './kv-cache.js';
 import { stepBytes } from './step-bytes.js';
 
 // Claims over random specs: every mask, layout, split, strategy and weighting. fast-check prints the seed of a failure.
@@ -280,9 +281,16 @@ test('bytes of a step are the segments of all pairs', () => {
       const forward = stepBytes(plan, 'forward');
       expect(forward.ownersToRanks).toBe(qRows * element + 2 * kvRows * element);
       expect(forward.ranksToOwners).toBe(qRows * (element + 4));
-      const backward = stepBytes(plan, 'backward');
-      expect(backward.ownersToRanks).toBe(qRows * element);
-      expect(backward.ranksToOwners).toBe(qRows * element + 2 * kvRows * spec.headSize * 4);
+      const inputs = { q: qRows * element, k: kvRows * element, v: kvRows * element };
+      for (const keep of KEEPS) {
+        for (const policy of KV_CACHE_POLICIES) {
+          const carried = carriedTensors(keep, policy);
+          const backward = stepBytes(plan, 'backward', carried);
+          const again = sumOf(carried.map((tensor) => inputs[tensor]));
+          expect(backward.ownersToRanks).toBe(qRows * element + again);
+          expect(backward.ranksToOwners).toBe(qRows * element + 2 * kvRows * spec.headSize * 4);
+        }
+      }
     }),
   );
 });

@@ -1,5 +1,6 @@
 import { fieldError, type ErrorCode, type UlyssesError } from '@ulysses/errors';
 import { DTYPES, LAYOUTS } from '@ulysses/tensor';
+import { KEEPS, KV_CACHE_CHOICES } from './kv-cache.js';
 import { STRATEGIES } from './spec.js';
 
 /** Largest head size that the kernels take. */
@@ -89,6 +90,21 @@ export const SUPPORTED = {
     what: 'A boolean mask, [s], [b, s] or [b, 1, s_q, s_kv], said exactly in the fields above or refused by row',
     accepted: 'a band around the diagonal, together with packed segments or one valid range per sample',
     code: 'UNSUPPORTED',
+  },
+  keep: {
+    what: 'What is kept between forward and backward: on the ranks, or nothing with inputs sent again, or nothing and no backward',
+    accepted: oneOf(KEEPS),
+    code: 'UNSUPPORTED',
+  },
+  kvCachePolicy: {
+    what: 'How much of K and V ranks do not keep, but get again in backward; `half` and `full` align the exchange unless told not to',
+    accepted: oneOf(KV_CACHE_CHOICES),
+    code: 'UNSUPPORTED',
+  },
+  kvCacheBudgetBytes: {
+    what: 'Most bytes that one rank keeps of one forward, with KV-cache policy `auto`',
+    accepted: 'an integer of at least 0',
+    code: 'SHAPE_MISMATCH',
   },
   bias: {
     what: 'A float mask added to the scores (ALiBi, relative positions)',

@@ -27,14 +27,12 @@ export type {
 export type { CallContext, CallOptions } from './method.js';
 export {
   CALCULATORS,
-  KEEPS,
   PASSES,
   PROTOCOL_VERSION,
   type CalculatorName,
   type ClusterStatus,
   type Empty,
   type JoinRequest,
-  type Keep,
   type Lease,
   type MemberRequest,
   type Membership,

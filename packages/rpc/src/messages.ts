@@ -1,9 +1,9 @@
 import type { UlyssesError } from '@ulysses/errors';
-import type { Mask, Plan, Strategy } from '@ulysses/plan';
+import type { Keep, KvCacheChoice, KvCachePolicy, Mask, Plan, Strategy } from '@ulysses/plan';
 import type { DType, Layout } from '@ulysses/tensor';
 
 /** Announced by members when they join; a store admits only its own. Changes with every incompatible change of proto/. */
-export const PROTOCOL_VERSION = '1';
+export const PROTOCOL_VERSION = '2';
 
 // Control messages as services see them. What the wire cannot say exactly is checked by convert/: an optional value is
 // null here, never a missing key, and 64-bit fields are safe integers.
@@ -22,10 +22,6 @@ export interface StepKey {
   readonly pass: Pass;
   readonly attempt: number;
 }
-
-export const KEEPS = ['store', 'none'] as const;
-/** What ranks keep between forward and backward. */
-export type Keep = (typeof KEEPS)[number];
 
 export const CALCULATORS = ['default', 'dynamic', 'custom'] as const;
 export type CalculatorName = (typeof CALCULATORS)[number];
@@ -73,6 +69,12 @@ export interface StepView {
   readonly gatherSizeCalculator: CalculatorName | null;
   /** `kwargs` for a custom calculator, as JSON text; reaches `calculate` untouched. */
   readonly calculatorArguments: string | null;
+  /** Null: the cluster's default. */
+  readonly kvCachePolicy: KvCacheChoice | null;
+  /** With policy auto, most bytes that one rank may keep of this forward; null: the cluster's default. */
+  readonly kvCacheBudgetBytes: number | null;
+  /** Policies half and full leave the exchange as the calculator says. */
+  readonly kvCachePolicyUnaligned: boolean;
 }
 
 /** One sequence owner's part in one step. */
@@ -100,6 +102,9 @@ export interface Planned {
   /** Rows that the batch carries as padding, over all samples, and those of them that are not exchanged. */
   readonly paddingRows: number;
   readonly paddingRowsNotExchanged: number;
+  readonly kvCachePolicy: KvCachePolicy;
+  /** The policy made an exchange aligned that would not have been. */
+  readonly alignedByPolicy: boolean;
 }
 
 export type PlanStepUpdate = Planned | { readonly kind: 'committed' };
@@ -141,6 +146,7 @@ export interface Prepare {
   readonly step: StepKey;
   readonly plan: Plan;
   readonly keep: Keep;
+  readonly kvCachePolicy: KvCachePolicy;
   /** Backward: whose kept forward to use. */
   readonly forward: StepKey | null;
   readonly ownerCount: number;

@@ -109,11 +109,14 @@ const BYTES_PER_UNIT: Readonly<Record<string, number>> = {
 };
 
 /** A size in bytes, written `512MiB`, `1.5GiB` or `4096B`. */
-export function bytesOption(spec: Defaulted<number>): Option<number> {
-  const made = option<number>(spec, 'SIZE', 'a size such as 512MiB, 1.5GiB or 4096B', (text) => {
+export function bytesOption(spec: Defaulted<number>): Option<number>;
+export function bytesOption(spec: Defaulted<number | null>): Option<number | null>;
+export function bytesOption(spec: Defaulted<number | null>): Option<number | null> {
+  const made = option<number | null>(spec, 'SIZE', 'a size such as 512MiB, 1.5GiB or 4096B', (text) => {
     return amount(text, BYTES_PER_UNIT);
   });
   return withText(made, (bytes) => {
+    if (bytes === null) return 'none';
     const unit = Object.entries(BYTES_PER_UNIT).findLast(([, size]) => bytes >= size && bytes % size === 0);
     return unit === undefined ? `${bytes}B` : `${bytes / unit[1]}${unit[0]}`;
   });
@@ -146,7 +149,7 @@ function defaultText(value: unknown): string {
   return typeof value === 'string' ? value : describe(value);
 }
 
-function withText(made: Option<number>, text: (value: number) => string): Option<number> {
+function withText<T>(made: Option<T>, text: (value: T) => string): Option<T> {
   const { fallback } = made;
   return fallback === null ? made : { ...made, fallback: { ...fallback, text: text(fallback.value) } };
 }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { fieldError } from '@ulysses/errors';
+import { KV_CACHE_BUDGET_BYTES, KV_CACHE_CHOICES } from '@ulysses/plan';
 import {
   LOG_LEVELS,
   bytesOption,
@@ -25,10 +25,19 @@ export const CLUSTER_OPTIONS = {
     default: 'ulysses_cp_algo',
     help: 'The only algorithm there is.',
   }),
-  kvCachePolicy: choiceOption(['full', 'half'], {
+  kvCachePolicy: choiceOption(KV_CACHE_CHOICES, {
     ...named('context-parallel-kv-cache-policy'),
-    default: null,
-    help: 'Which K and V ranks keep for backward; not available yet.',
+    default: 'none',
+    help: 'What trainers that do not say get: K (half) or K and V (full) are not kept gathered on the ranks but exchanged again in backward, which makes exchanges aligned; auto takes the first that fits --kv-cache-budget.',
+  }),
+  kvCachePolicyUnaligned: switchOption({
+    ...named('kv-cache-policy-unaligned'),
+    help: 'Policies half and full leave exchanges unaligned.',
+  }),
+  kvCacheBudget: bytesOption({
+    ...named('kv-cache-budget'),
+    default: KV_CACHE_BUDGET_BYTES,
+    help: 'With policy auto: most memory that one rank keeps of one forward.',
   }),
   listen: {
     ...stringOption({
@@ -58,6 +67,11 @@ export const CLUSTER_OPTIONS = {
     default: 4 * 2 ** 30,
     help: 'Most memory of each rank for what forwards keep for their backward.',
   }),
+  storeBytesPerJob: bytesOption({
+    ...named('store-bytes-per-job'),
+    default: null,
+    help: 'The same for each job, so that none can fill the store for the others; none means all of --store-bytes.',
+  }),
   restart: switchOption({
     ...named('restart'),
     default: true,
@@ -72,23 +86,18 @@ export const CLUSTER_OPTIONS = {
 
 export type ClusterConfig = Config<typeof CLUSTER_OPTIONS>;
 
-/** @throws UNSUPPORTED for a KV-cache policy: refused here, because ignoring it would only look like saving memory */
 export function clusterSettings(config: ClusterConfig): ClusterSettings {
-  const { contextParallelSize: cpSize, threads, kvCachePolicy } = config;
-  if (kvCachePolicy !== null) {
-    throw fieldError(
-      'UNSUPPORTED',
-      '--context-parallel-kv-cache-policy',
-      kvCachePolicy,
-      'to be left out: full and half are not available yet, ranks keep the gathered K and V',
-    );
-  }
+  const { contextParallelSize: cpSize, threads } = config;
   return {
     cpSize,
     listen: config.listen,
     gatherSizeCalculator: config.gatherSizeCalculator,
     threads: threads === 0 ? Math.max(1, Math.floor(availableParallelism() / cpSize)) : threads,
+    kvCachePolicy: config.kvCachePolicy,
+    kvCachePolicyUnaligned: config.kvCachePolicyUnaligned,
+    kvCacheBudget: config.kvCacheBudget,
     storeBytes: config.storeBytes,
+    storeBytesPerJob: config.storeBytesPerJob,
     restart: config.restart,
     logLevel: config.logLevel,
   };

@@ -63,18 +63,18 @@ describe('options of up and run', () => {
     }
   });
 
-  it('parse the KV-cache policy, and say that full and half are not available yet', () => {
-    for (const policy of ['full', 'half']) {
+  it('accept every KV-cache policy and refuse others by name', () => {
+    expect(clusterSettings(read(...FOUR))).toMatchObject({
+      kvCachePolicy: 'none',
+      kvCachePolicyUnaligned: false,
+      storeBytesPerJob: null,
+    });
+    for (const policy of ['none', 'half', 'full', 'auto']) {
       const config = read(...FOUR, '--context-parallel-kv-cache-policy', policy);
-      expect(() => clusterSettings(config)).toThrow(
-        expect.objectContaining({
-          code: 'UNSUPPORTED',
-          message: expect.stringContaining(`--context-parallel-kv-cache-policy is "${policy}"`),
-        }),
-      );
+      expect(clusterSettings(config).kvCachePolicy).toBe(policy);
     }
     expect(() => read(...FOUR, '--context-parallel-kv-cache-policy', 'most')).toThrow(
-      '--context-parallel-kv-cache-policy is "most", expected one of full, half',
+      '--context-parallel-kv-cache-policy is "most", expected one of none, half, full, auto',
     );
   });
 

@@ -22,6 +22,9 @@ const VIEW: StepView = {
   gatherSizeKv: null,
   gatherSizeCalculator: 'dynamic',
   calculatorArguments: null,
+  kvCachePolicy: null,
+  kvCacheBudgetBytes: null,
+  kvCachePolicyUnaligned: false,
 };
 
 /** One field that differs: a value of the right type that is not VIEW's. */
@@ -42,11 +45,16 @@ const CHANGES: { readonly [field: string]: Partial<StepView> } = {
   gather_size_q: { gatherSizeQ: 40 },
   gather_size_kv: { gatherSizeKv: 40 },
   calculator_arguments: { calculatorArguments: '{"gather_size":40}' },
+  kv_cache_policy: { kvCachePolicy: 'half' },
+  kv_cache_budget_bytes: { kvCacheBudgetBytes: 4096 },
+  kv_cache_policy_unaligned: { kvCachePolicyUnaligned: true },
 };
+
+const REMEDY = 'use something else';
 
 function disagreement(views: readonly StepView[], aligned = false): UlyssesError {
   try {
-    requireAgreement(new Map(views.map((view, owner) => [owner, view])), aligned);
+    requireAgreement(new Map(views.map((view, owner) => [owner, view])), { aligned, remedy: REMEDY });
   } catch (error) {
     if (error instanceof UlyssesError) return error;
   }
@@ -79,10 +87,13 @@ describe('agreement of sequence owners', () => {
   it('shards of different length agree unless the exchange is aligned', () => {
     const views = [VIEW, { ...VIEW, qRows: 9, kvRows: 9 }, VIEW];
     expect(() => {
-      requireAgreement(new Map(views.map((view, owner) => [owner, view])), false);
+      requireAgreement(new Map(views.map((view, owner) => [owner, view])), {
+        aligned: false,
+        remedy: REMEDY,
+      });
     }).not.toThrow();
     const error = disagreement(views, true);
     expect(error.details).toMatchObject({ field: 'q_rows', peer: 'owner 1' });
-    expect(error.message).toContain('use DynamicGatherSizeCalculator');
+    expect(error.message).toContain(REMEDY);
   });
 });

@@ -1,5 +1,6 @@
 import { UlyssesError, describe } from '@ulysses/errors';
 import type { StepView } from '@ulysses/rpc';
+import type { Alignment } from './kv-cache.js';
 
 /** One owner's view of a step, by owner index. */
 export type ViewsByOwner = ReadonlyMap<number, StepView>;
@@ -8,7 +9,10 @@ export type ViewsByOwner = ReadonlyMap<number, StepView>;
  * Compares what the sequence owners said, field by field. On a disagreement the minority owner is named (on a tie, the
  * one that differs from owner 0), with the field and both values; every owner gets this same error.
  */
-export function requireAgreement(views: ViewsByOwner, aligned: boolean): void {
+export function requireAgreement(
+  views: ViewsByOwner,
+  { aligned, remedy }: Pick<Alignment, 'aligned' | 'remedy'>,
+): void {
   if (views.size < 2) return;
   for (const field of Object.keys(COMPARED) as (keyof typeof COMPARED)[]) {
     if (PER_OWNER.has(field) && !aligned) continue;
@@ -16,10 +20,8 @@ export function requireAgreement(views: ViewsByOwner, aligned: boolean): void {
     const minority = findMinority(owners);
     if (minority !== null) {
       const { owner, value, others } = minority;
-      const remedy = PER_OWNER.has(field)
-        ? '; an aligned exchange needs equal shards, use DynamicGatherSizeCalculator'
-        : '';
-      const expected = `${others}, as the other owners have it${remedy}`;
+      const advice = PER_OWNER.has(field) ? `; an aligned exchange needs equal shards: ${remedy}` : '';
+      const expected = `${others}, as the other owners have it${advice}`;
       throw new UlyssesError('STEP_MISMATCH', `owner ${owner}: ${field} is ${value}, expected ${expected}`, {
         field,
         value,
@@ -48,6 +50,9 @@ const COMPARED = {
   gather_size_q: (view: StepView) => view.gatherSizeQ,
   gather_size_kv: (view: StepView) => view.gatherSizeKv,
   calculator_arguments: (view: StepView) => view.calculatorArguments,
+  kv_cache_policy: (view: StepView) => view.kvCachePolicy,
+  kv_cache_budget_bytes: (view: StepView) => view.kvCacheBudgetBytes,
+  kv_cache_policy_unaligned: (view: StepView) => view.kvCachePolicyUnaligned,
   q_rows: (view: StepView) => view.qRows,
   kv_rows: (view: StepView) => view.kvRows,
 } as const;

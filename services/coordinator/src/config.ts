@@ -1,11 +1,14 @@
+import { KV_CACHE_BUDGET_BYTES, KV_CACHE_CHOICES } from '@ulysses/plan';
 import {
   LOG_LEVELS,
+  bytesOption,
   choiceOption,
   durationOption,
   helpText,
   integerOption,
   resolveConfig,
   stringOption,
+  switchOption,
   type Config,
 } from '@ulysses/runtime';
 
@@ -30,6 +33,23 @@ export const OPTIONS = {
     valueName: 'default|dynamic|PATH',
     default: 'dynamic',
     help: 'Which calculator says how long the gathered sequence is when a client runs none; PATH is a module that exports gatherSizeCalculator.',
+  }),
+  kvCachePolicy: choiceOption(KV_CACHE_CHOICES, {
+    flag: 'context-parallel-kv-cache-policy',
+    env: 'ULYSSES_CONTEXT_PARALLEL_KV_CACHE_POLICY',
+    default: 'none',
+    help: 'What trainers that do not say get: K (half) or K and V (full) are not kept gathered on the ranks but exchanged again in backward, which makes exchanges aligned; auto takes the first that fits --kv-cache-budget.',
+  }),
+  kvCachePolicyUnaligned: switchOption({
+    flag: 'kv-cache-policy-unaligned',
+    env: 'ULYSSES_KV_CACHE_POLICY_UNALIGNED',
+    help: 'Policies half and full leave exchanges unaligned.',
+  }),
+  kvCacheBudget: bytesOption({
+    flag: 'kv-cache-budget',
+    env: 'ULYSSES_KV_CACHE_BUDGET',
+    default: KV_CACHE_BUDGET_BYTES,
+    help: 'With policy auto: most memory that one rank keeps of one forward.',
   }),
   lease: durationOption({
     flag: 'lease',

@@ -12,6 +12,7 @@ import {
 import type { Logger } from '@ulysses/runtime';
 import type { Calculators } from './calculators.js';
 import { Fleet } from './fleet.js';
+import type { KvCacheDefaults } from './kv-cache.js';
 import { planStep } from './plan-step.js';
 import { StepRegistry } from './step-registry.js';
 
@@ -21,6 +22,7 @@ export interface CoordinatorOptions {
   readonly leaseMs: number;
   readonly stepDeadlineMs: number;
   readonly calculators: Calculators;
+  readonly kvCache: KvCacheDefaults;
   readonly logger: Logger;
 }
 
@@ -41,11 +43,15 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
   const store = new EmbeddedStore({ cpSize: options.cpSize, leaseMs: options.leaseMs });
   const fleet = new Fleet({ logger, enterTimeoutMs: ENTER_TIMEOUT_MS });
   const steps = new StepRegistry({
-    run: (attempt, request) => planStep(attempt, request, fleet, calculators),
+    run: (attempt, request) => planStep(attempt, request, fleet, calculators, options.kvCache),
     defaultDeadlineMs: options.stepDeadlineMs,
     rememberMs: REMEMBER_STEPS_MS,
   });
   const stop = new AbortController();
+  const { policy, unaligned } = options.kvCache;
+  if ((policy === 'half' || policy === 'full') && !unaligned) {
+    logger.warn({ policy }, 'kv-cache policy aligns every exchange');
+  }
 
   const server: ControlServer = await serve({
     listen: options.listen,

@@ -20,6 +20,11 @@ async function main(argv: readonly string[]): Promise<void> {
     cpSize: config.contextParallelSize,
     leaseMs: config.lease,
     stepDeadlineMs: config.stepDeadline,
+    kvCache: {
+      policy: config.kvCachePolicy,
+      unaligned: config.kvCachePolicyUnaligned,
+      budgetBytes: config.kvCacheBudget,
+    },
     calculators: await Calculators.load(config.gatherSizeCalculator),
     logger,
   });

@@ -1,4 +1,4 @@
-import { UlyssesError, toUlyssesError } from '@ulysses/errors';
+import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
 import { createPlan } from '@ulysses/plan';
 import type { PlanStep } from '@ulysses/rpc';
 import { orAborted } from '@ulysses/runtime';
@@ -6,6 +6,7 @@ import type { Attempt } from './attempt.js';
 import { requireAgreement } from './agree.js';
 import type { Calculators } from './calculators.js';
 import type { Fleet } from './fleet.js';
+import { alignmentOf, resolveKvCachePolicy, type KvCacheDefaults } from './kv-cache.js';
 import { resolveSpec } from './resolve-spec.js';
 
 /**
@@ -17,19 +18,25 @@ export async function planStep(
   request: PlanStep,
   fleet: Fleet,
   calculators: Calculators,
+  kvCache: KvCacheDefaults,
 ): Promise<void> {
   await attempt.allJoined;
   const [view] = attempt.views.values();
   if (view === undefined) throw new UlyssesError('INVARIANT', 'a step without owners');
-  requireAgreement(attempt.views, calculators.isAligned(view));
+  const alignment = alignmentOf(view, calculators, kvCache);
+  requireAgreement(attempt.views, alignment);
+  if (attempt.key.pass === 'backward' && view.keep === 'none') {
+    throw fieldError('UNSUPPORTED', 'keep', 'none', 'store or recompute in a forward that has a backward');
+  }
   const owners = [...attempt.views].sort(([a], [b]) => a - b).map(([, owner]) => owner);
 
   attempt.phase = 'wait for all ranks';
   const epoch = await fleet.ready(attempt.signal);
   attempt.phase = 'prepare';
-  const { spec, padding } = await resolveSpec(owners, epoch.ranks.length, calculators);
+  const { spec, padding } = await resolveSpec(owners, epoch.ranks.length, calculators, alignment);
   attempt.signal.throwIfAborted();
   const plan = createPlan(spec, epoch.ranks.length);
+  const kvCachePolicy = resolveKvCachePolicy(view, plan, kvCache);
   const step = fleet.openStep(attempt.key, epoch);
   step.failed.catch((cause: unknown) => {
     attempt.fail(toUlyssesError(cause));
@@ -41,6 +48,7 @@ export async function planStep(
       step: attempt.key,
       plan,
       keep: view.keep,
+      kvCachePolicy,
       ownerCount: attempt.ownerCount,
       forward: request.forward,
       releaseForward: request.releaseForward,
@@ -55,6 +63,8 @@ export async function planStep(
       plan,
       ranks: epoch.ranks,
       ...padding,
+      kvCachePolicy,
+      alignedByPolicy: alignment.byPolicy,
     });
     await orAborted(step.finished, attempt.signal);
     step.commit();

@@ -12,22 +12,26 @@ import {
 } from '@ulysses/plan';
 import type { StepView } from '@ulysses/rpc';
 import type { Calculators } from './calculators.js';
+import type { Alignment } from './kv-cache.js';
 
 /** From what the owners said, in owner order, to the one spec that the plan follows from. */
 export async function resolveSpec(
   owners: readonly StepView[],
   cpSize: number,
   calculators: Calculators,
+  alignment: Alignment,
 ): Promise<{ readonly spec: StepSpec; readonly padding: Padding }> {
   const view = owners[0];
   if (view === undefined) throw new UlyssesError('INVARIANT', 'a step without owners');
   const q = owners.map(({ qRows }) => qRows);
   const kv = owners.map(({ kvRows }) => kvRows);
   const sameExtents = q.every((rows, owner) => rows === kv[owner]);
-  const gatherSizeQ = await gatherSize(view, 'q', q, calculators);
-  const gatherSizeKv = sameExtents ? gatherSizeQ : await gatherSize(view, 'kv', kv, calculators);
+  const sizeOf = (tensor: 'q' | 'kv', rows: readonly number[]): Promise<number | null> =>
+    alignment.byPolicy ? Promise.resolve(null) : gatherSize(view, tensor, rows, calculators);
+  const gatherSizeQ = await sizeOf('q', q);
+  const gatherSizeKv = sameExtents ? gatherSizeQ : await sizeOf('kv', kv);
   if (gatherSizeQ === null || gatherSizeKv === null) {
-    requireAligned({ qSplits: q, kvSplits: kv, qHeads: view.qHeads }, cpSize);
+    requireAligned({ qSplits: q, kvSplits: kv, qHeads: view.qHeads }, cpSize, alignment.remedy);
   }
   const qSplits = gatherSizeQ === null ? q : clipSplits(q, gatherSizeQ);
   const kvSplits = gatherSizeKv === null ? kv : clipSplits(kv, gatherSizeKv);

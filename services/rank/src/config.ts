@@ -60,6 +60,12 @@ export const OPTIONS = {
     default: 4 * 2 ** 30,
     help: 'Most memory for what forwards keep for their backward; a forward that does not fit is refused.',
   }),
+  storeBytesPerJob: bytesOption({
+    flag: 'store-bytes-per-job',
+    env: 'ULYSSES_STORE_BYTES_PER_JOB',
+    default: null,
+    help: 'The same for each job, so that none can fill the store for the others; none means all of --store-bytes.',
+  }),
   storeTtl: durationOption({
     flag: 'store-ttl',
     env: 'ULYSSES_STORE_TTL',

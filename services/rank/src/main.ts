@@ -25,6 +25,7 @@ async function main(argv: readonly string[]): Promise<void> {
     threads: config.threads,
     isa: config.isa,
     storeBytes: config.storeBytes,
+    storeBytesPerJob: config.storeBytesPerJob,
     storeTtlMs: config.storeTtl,
     logger,
     signal: shutdown.signal,

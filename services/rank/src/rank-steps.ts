@@ -3,6 +3,7 @@ import { UlyssesError, toUlyssesError } from '@ulysses/errors';
 import {
   allocateBackward,
   allocateForward,
+  allocateKv,
   backwardReceives,
   forwardReceives,
   freeMemory,
@@ -16,11 +17,12 @@ import {
   unitExchange,
   unitOwnerSendBytes,
   type ExchangePlane,
+  type ForwardMemory,
   type StepChannel,
   type UnitExchange,
 } from '@ulysses/exchange';
 import type { Receive, Route } from '@ulysses/native';
-import { verifyPlan } from '@ulysses/plan';
+import { carriedTensors, keptBytes, verifyPlan } from '@ulysses/plan';
 import type { Prepare, StepKey } from '@ulysses/rpc';
 import type { Logger } from '@ulysses/runtime';
 import type { ForwardStore } from './forward-store.js';
@@ -113,9 +115,11 @@ export class RankSteps {
 
   #prepareForward(command: Prepare, seat: EpochSeat): PreparedStep {
     const { store } = this.#options;
-    const exchange = unitExchange(command.plan, seat.rank);
+    const { step: key, plan, kvCachePolicy: policy } = command;
+    const exchange = unitExchange(plan, seat.rank);
     const keep = command.keep === 'store';
-    if (keep) store.reserve(exchange);
+    const bytes = keptBytes(plan.spec, exchange.places.table, policy);
+    if (keep) store.reserve(key, bytes);
     const memory = allocateForward(exchange.places);
     const free = (): void => {
       freeMemory(memory);
@@ -123,37 +127,55 @@ export class RankSteps {
     return this.#start(command, seat, exchange, forwardReceives(exchange, memory), {
       run: (step) => runForward(step, memory),
       onCommit: () => {
-        if (keep) store.keep({ key: command.step, exchange, memory });
-        else free();
+        if (!keep) {
+          free();
+          return;
+        }
+        freeMemory(memory, carriedTensors('store', policy));
+        store.keep({ key, exchange, policy, memory, bytes });
       },
       onDiscard: () => {
-        if (keep) store.cancel(exchange);
+        if (keep) store.cancel(key, bytes);
         free();
       },
     });
   }
 
   #prepareBackward(command: Prepare, seat: EpochSeat): PreparedStep {
-    const { store } = this.#options;
-    const { forward } = command;
-    if (forward === null) {
+    const carried = carriedTensors(command.keep, command.kvCachePolicy);
+    const { exchange, forward, free } =
+      command.keep === 'recompute' ? recomputedForward(command, seat) : this.#keptForward(command);
+    const memory = allocateOr(free, () => allocateBackward(exchange.places));
+    const end = (): void => {
+      free();
+      freeMemory(memory);
+    };
+    return this.#start(command, seat, exchange, backwardReceives(exchange, forward, memory, carried), {
+      run: (step) => runBackward(step, forward, memory),
+      onCommit: () => {
+        end();
+        if (command.releaseForward && command.forward !== null) this.#options.store.release(command.forward);
+      },
+      onDiscard: end,
+    });
+  }
+
+  /** What was kept, and memory for what backward carries because it was not. */
+  #keptForward({ forward: key, plan, keep, kvCachePolicy: policy }: Prepare): ForwardOfBackward {
+    if (key === null) {
       throw new UlyssesError('PLAN_INVALID', 'forward is absent, expected the key of the forward', {
         field: 'forward',
         expected: 'the key of the forward that this backward belongs to',
       });
     }
-    const kept = store.take(forward, command.plan.planId);
-    const memory = allocateBackward(kept.exchange.places);
-    return this.#start(command, seat, kept.exchange, backwardReceives(kept.exchange, memory), {
-      run: (step) => runBackward(step, kept.memory, memory),
-      onCommit: () => {
-        freeMemory(memory);
-        if (command.releaseForward) store.release(forward);
-      },
-      onDiscard: () => {
-        freeMemory(memory);
-      },
-    });
+    const { forward: kept, done } = this.#options.store.take(key, plan.planId, policy);
+    const { exchange, memory } = kept;
+    const carried = allocateOr(done, () => allocateKv(exchange.places, carriedTensors(keep, policy)));
+    const free = (): void => {
+      freeMemory(carried);
+      done();
+    };
+    return { exchange, forward: { ...memory, ...carried }, free };
   }
 
   #start(
@@ -165,6 +187,7 @@ export class RankSteps {
   ): PreparedStep {
     const { plane, device } = this.#options;
     const { pass } = command.step;
+    const carried = pass === 'forward' ? [] : carriedTensors(command.keep, command.kvCachePolicy);
     let channel: StepChannel;
     try {
       channel = plane.openStep({
@@ -173,7 +196,7 @@ export class RankSteps {
         self: rankParty(seat.rank),
         receives,
         routes: routes(command, seat),
-        relayBytes: relayBytes(command.plan, seat.rank, pass),
+        relayBytes: relayBytes(command.plan, seat.rank, pass, carried),
         sendBytes: unitOwnerSendBytes(exchange, pass),
       });
     } catch (error) {
@@ -181,7 +204,7 @@ export class RankSteps {
       throw error;
     }
     const abort = new AbortController();
-    const run = actions.run({ exchange, channel, device, signal: abort.signal });
+    const run = actions.run({ exchange, channel, device, carried, signal: abort.signal });
     const ended = run.then(
       () => {
         this.#finished(command.step);
@@ -216,6 +239,36 @@ export class RankSteps {
     step.abort.abort(new UlyssesError('CANCELLED', 'the step was aborted'));
     step.channel.close();
     void step.ended.then(step.onDiscard);
+  }
+}
+
+/** What a backward reads of its forward, and how to let go of it. */
+interface ForwardOfBackward {
+  readonly exchange: UnitExchange;
+  readonly forward: ForwardMemory;
+  readonly free: () => void;
+}
+
+/** Nothing was kept: every input is carried, out and lse are computed again. */
+function recomputedForward({ plan }: Prepare, { rank }: EpochSeat): ForwardOfBackward {
+  const exchange = unitExchange(plan, rank);
+  const forward = allocateForward(exchange.places);
+  return {
+    exchange,
+    forward,
+    free: () => {
+      freeMemory(forward);
+    },
+  };
+}
+
+/** Memory, or an undone preparation when there is none. */
+function allocateOr<T>(undo: () => void, allocate: () => T): T {
+  try {
+    return allocate();
+  } catch (error) {
+    undo();
+    throw error;
   }
 }
 

@@ -18,6 +18,8 @@ export interface RankOptions {
   readonly threads: number;
   readonly isa: Isa | null;
   readonly storeBytes: number;
+  /** Null: no job has less than all of them. */
+  readonly storeBytesPerJob: number | null;
   readonly storeTtlMs: number;
   readonly logger: Logger;
   /** Ends joining. */
@@ -51,6 +53,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
   const isa = availableIsa(options.isa);
   const store = new ForwardStore({
     budgetBytes: options.storeBytes,
+    jobBudgetBytes: options.storeBytesPerJob ?? options.storeBytes,
     timeToLiveMs: options.storeTtlMs,
     now: () => performance.now(),
   });

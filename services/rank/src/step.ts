@@ -12,7 +12,7 @@ import {
   type UnitExchange,
 } from '@ulysses/exchange';
 import type { BackwardUnit, ForwardUnit } from '@ulysses/native';
-import { rowBounds } from '@ulysses/plan';
+import { rowBounds, type CarriedTensor } from '@ulysses/plan';
 import { elementBytes } from '@ulysses/tensor';
 
 /**
@@ -23,6 +23,8 @@ export interface RunningStep {
   readonly exchange: UnitExchange;
   readonly channel: StepChannel;
   readonly device: Device;
+  /** Inputs that a backward brings again; empty in forward. */
+  readonly carried: readonly CarriedTensor[];
   readonly signal: AbortSignal;
 }
 
@@ -39,16 +41,18 @@ export async function runForward(step: RunningStep, memory: ForwardMemory): Prom
 
 export async function runBackward(
   step: RunningStep,
-  kept: ForwardMemory,
+  forward: ForwardMemory,
   memory: BackwardMemory,
 ): Promise<void> {
   const { table } = step.exchange.places;
   const lastReader = lastReaders(table.kvIntervalOfUnit);
+  const [kvCarried, nothingKept] = [step.carried.includes('k'), step.carried.includes('q')];
   for (let unit = 0; unit < table.units.length; unit++) {
     await unitArrived(step, unit);
-    await step.device.backward(attentionJob(step), [backwardUnit(step, kept, memory, unit)], {
-      signal: step.signal,
-    });
+    if (kvCarried) await intervalArrived(step, unit);
+    const inputs = backwardUnit(step, forward, memory, unit);
+    if (nothingKept) await step.device.forward(attentionJob(step), [inputs], { signal: step.signal });
+    await step.device.backward(attentionJob(step), [inputs], { signal: step.signal });
     sendBackwardUnit(step.channel, step.exchange, memory, unit);
     const interval = table.kvIntervalOfUnit[unit] ?? -1;
     if (lastReader.get(interval) === unit) {
@@ -95,14 +99,14 @@ function forwardUnit({ exchange }: RunningStep, memory: ForwardMemory, index: nu
 
 function backwardUnit(
   step: RunningStep,
-  kept: ForwardMemory,
+  forward: ForwardMemory,
   memory: BackwardMemory,
   index: number,
 ): BackwardUnit {
   const { places } = step.exchange;
   const interval = places.table.kvIntervalOfUnit[index] ?? -1;
   return {
-    ...forwardUnit(step, kept, index),
+    ...forwardUnit(step, forward, index),
     dout: unitRows(places, memory.dout, index),
     dq: unitRows(places, memory.dq, index),
     dk: kvRows(places, memory.dk, interval, 4),

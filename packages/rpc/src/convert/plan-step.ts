@@ -1,9 +1,9 @@
 import { fieldError } from '@ulysses/errors';
+import type { Keep, KvCacheChoice, KvCachePolicy } from '@ulysses/plan';
 import type { WireInput, WireOutput } from '../load-proto.js';
 import {
   CALCULATORS,
   type CalculatorName,
-  type Keep,
   type PlanStep,
   type PlanStepUpdate,
   type StepView,
@@ -18,7 +18,25 @@ import {
   stepKeyToProto,
 } from './step-key.js';
 
-export const keep = enumFields<Keep, 'KEEP_STORE' | 'KEEP_NONE'>({ store: 'KEEP_STORE', none: 'KEEP_NONE' });
+export const keep = enumFields<Keep, 'KEEP_STORE' | 'KEEP_RECOMPUTE' | 'KEEP_NONE'>({
+  store: 'KEEP_STORE',
+  recompute: 'KEEP_RECOMPUTE',
+  none: 'KEEP_NONE',
+});
+
+const POLICIES = {
+  none: 'KV_CACHE_POLICY_NONE',
+  half: 'KV_CACHE_POLICY_HALF',
+  full: 'KV_CACHE_POLICY_FULL',
+} as const;
+
+/** What steps are resolved to; `auto` is refused. */
+export const kvCachePolicy = enumFields<KvCachePolicy, (typeof POLICIES)[KvCachePolicy]>(POLICIES);
+
+const kvCacheChoice = enumFields<KvCacheChoice, (typeof POLICIES)[KvCachePolicy] | 'KV_CACHE_POLICY_AUTO'>({
+  ...POLICIES,
+  auto: 'KV_CACHE_POLICY_AUTO',
+});
 
 export function viewToProto(view: StepView): WireInput<'StepView'> {
   return {
@@ -41,6 +59,12 @@ export function viewToProto(view: StepView): WireInput<'StepView'> {
     ...(view.gatherSizeKv === null ? {} : { gatherSizeKv: view.gatherSizeKv }),
     gatherSizeCalculator: view.gatherSizeCalculator ?? '',
     calculatorArgumentsJson: view.calculatorArguments ?? '',
+    kvCachePolicy:
+      view.kvCachePolicy === null
+        ? 'KV_CACHE_POLICY_UNSPECIFIED'
+        : kvCacheChoice.toProto(view.kvCachePolicy, 'StepView.kv_cache_policy'),
+    ...(view.kvCacheBudgetBytes === null ? {} : { kvCacheBudgetBytes: view.kvCacheBudgetBytes }),
+    kvCachePolicyUnaligned: view.kvCachePolicyUnaligned,
   };
 }
 
@@ -66,6 +90,12 @@ export function viewFromProto(message: WireOutput<'StepView'> | null, path: stri
     gatherSizeKv: view.gatherSizeKv ?? null,
     gatherSizeCalculator: calculatorFromProto(view.gatherSizeCalculator, `${path}.gather_size_calculator`),
     calculatorArguments: textFromProto(view.calculatorArgumentsJson),
+    kvCachePolicy:
+      view.kvCachePolicy === 'KV_CACHE_POLICY_UNSPECIFIED'
+        ? null
+        : kvCacheChoice.fromProto(view.kvCachePolicy, `${path}.kv_cache_policy`),
+    kvCacheBudgetBytes: view.kvCacheBudgetBytes ?? null,
+    kvCachePolicyUnaligned: view.kvCachePolicyUnaligned,
   };
 }
 
@@ -100,7 +130,7 @@ export function planStepFromProto(message: WireOutput<'PlanStepRequest'>, path: 
 
 export function planStepUpdateToProto(update: PlanStepUpdate): WireInput<'PlanStepResponse'> {
   if (update.kind === 'committed') return { committed: {} };
-  const { epoch, attempt, plan, ranks, paddingRows, paddingRowsNotExchanged } = update;
+  const { epoch, attempt, plan, ranks, paddingRows, paddingRowsNotExchanged, alignedByPolicy } = update;
   return {
     planned: {
       epoch,
@@ -109,6 +139,8 @@ export function planStepUpdateToProto(update: PlanStepUpdate): WireInput<'PlanSt
       ranks: ranks.map(rankAddressToProto),
       paddingRows,
       paddingRowsNotExchanged,
+      kvCachePolicy: kvCachePolicy.toProto(update.kvCachePolicy, 'Planned.kv_cache_policy'),
+      alignedByPolicy,
     },
   };
 }
@@ -127,5 +159,7 @@ export function planStepUpdateFromProto(
     ranks: rankAddressesFromProto(planned.ranks, `${path}.planned.ranks`),
     paddingRows: planned.paddingRows,
     paddingRowsNotExchanged: planned.paddingRowsNotExchanged,
+    kvCachePolicy: kvCachePolicy.fromProto(planned.kvCachePolicy, `${path}.planned.kv_cache_policy`),
+    alignedByPolicy: planned.alignedByPolicy,
   };
 }

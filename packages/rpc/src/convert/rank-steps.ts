@@ -4,7 +4,7 @@ import type { Prepare, RankCommand, RankEvent } from '../messages.js';
 import { errorFromProto, errorToProto } from './error.js';
 import { required } from './fields.js';
 import { planFromProto, planToProto } from './plan.js';
-import { keep } from './plan-step.js';
+import { keep, kvCachePolicy } from './plan-step.js';
 import { rankAddressToProto, rankAddressesFromProto } from './rank-address.js';
 import {
   optionalStepKeyFromProto,
@@ -70,6 +70,7 @@ function prepareToProto(prepare: Prepare): WireInput<'Prepare'> {
     step: stepKeyToProto(prepare.step),
     plan: planToProto(prepare.plan),
     keep: keep.toProto(prepare.keep, 'Prepare.keep'),
+    kvCachePolicy: kvCachePolicy.toProto(prepare.kvCachePolicy, 'Prepare.kv_cache_policy'),
     forward: optionalStepKeyToProto(prepare.forward),
     ownerCount: prepare.ownerCount,
     releaseForward: prepare.releaseForward,
@@ -83,6 +84,7 @@ function prepareFromProto(message: WireOutput<'Prepare'>, path: string): Prepare
     step: stepKeyFromProto(message.step, `${path}.step`),
     plan: planFromProto(message.plan, `${path}.plan`),
     keep: keep.fromProto(message.keep, `${path}.keep`),
+    kvCachePolicy: kvCachePolicy.fromProto(message.kvCachePolicy, `${path}.kv_cache_policy`),
     forward: optionalStepKeyFromProto(message.forward, `${path}.forward`),
     ownerCount: message.ownerCount,
     releaseForward: message.releaseForward,

@@ -28,6 +28,9 @@ const VIEW: StepView = {
   gatherSizeKv: null,
   gatherSizeCalculator: null,
   calculatorArguments: null,
+  kvCachePolicy: null,
+  kvCacheBudgetBytes: null,
+  kvCachePolicyUnaligned: false,
 };
 const PLAN_STEP: PlanStep = {
   step: STEP,

@@ -1,11 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ERROR_TABLE, UlyssesError, type ErrorCode } from '@ulysses/errors';
-import { STRATEGIES, type Mask, type Plan, type RowRange, type StepSpec } from '@ulysses/plan';
+import {
+  KEEPS,
+  KV_CACHE_CHOICES,
+  KV_CACHE_POLICIES,
+  STRATEGIES,
+  type Mask,
+  type Plan,
+  type RowRange,
+  type StepSpec,
+} from '@ulysses/plan';
 import { DTYPES, LAYOUTS } from '@ulysses/tensor';
 import {
   CALCULATORS,
-  KEEPS,
   PASSES,
   type ClusterStatus,
   type Membership,
@@ -75,6 +83,9 @@ const view: fc.Arbitrary<StepView> = fc.record({
   gatherSizeKv: orNull(uint64),
   gatherSizeCalculator: orNull(fc.constantFrom(...CALCULATORS)),
   calculatorArguments: orNull(fc.json()),
+  kvCachePolicy: orNull(fc.constantFrom(...KV_CACHE_CHOICES)),
+  kvCacheBudgetBytes: orNull(uint64),
+  kvCachePolicyUnaligned: fc.boolean(),
 });
 const planStep: fc.Arbitrary<PlanStep> = fc.record({
   step: stepKey,
@@ -100,6 +111,8 @@ const update: fc.Arbitrary<PlanStepUpdate> = fc.oneof(
     ranks: list(address),
     paddingRows: uint64,
     paddingRowsNotExchanged: uint64,
+    kvCachePolicy: fc.constantFrom(...KV_CACHE_POLICIES),
+    alignedByPolicy: fc.boolean(),
   }),
 );
 const error = fc
@@ -121,6 +134,7 @@ const command: fc.Arbitrary<RankCommand> = fc.oneof(
     step: stepKey,
     plan,
     keep: fc.constantFrom(...KEEPS),
+    kvCachePolicy: fc.constantFrom(...KV_CACHE_POLICIES),
     forward: orNull(stepKey),
     ownerCount: uint32,
     releaseForward: fc.boolean(),

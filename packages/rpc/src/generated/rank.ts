@@ -62,6 +62,7 @@ export interface ProtoGrpcType {
       GetStatusRequest: MessageTypeDefinition<_ulysses_v1_GetStatusRequest, _ulysses_v1_GetStatusRequest__Output>
       GetStatusResponse: MessageTypeDefinition<_ulysses_v1_GetStatusResponse, _ulysses_v1_GetStatusResponse__Output>
       Keep: EnumTypeDefinition
+      KvCachePolicy: EnumTypeDefinition
       Layout: EnumTypeDefinition
       Mask: MessageTypeDefinition<_ulysses_v1_Mask, _ulysses_v1_Mask__Output>
       Party: MessageTypeDefinition<_ulysses_v1_Party, _ulysses_v1_Party__Output>

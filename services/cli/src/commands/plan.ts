@@ -3,7 +3,7 @@ import { helpText } from '@ulysses/runtime';
 import type { Command } from '../command.js';
 import { readConfig } from '../config.js';
 import { formatPlan } from '../plan/format-plan.js';
-import { PLAN_OPTIONS, planProblems, specOf } from '../plan/plan-options.js';
+import { PLAN_OPTIONS, planProblems, retentionOf, specOf } from '../plan/plan-options.js';
 
 const HELP = `ulysses plan: explains a step without a cluster: who computes which rows, and what travels.
 
@@ -15,6 +15,7 @@ Examples:
   ulysses plan --context-parallel-size 4 --sequence 1021 --heads 6 --kv-heads 2 --causal
   ulysses plan --context-parallel-size 3 --splits 9,21,15 --heads 8 --strategy balanced
   ulysses plan --context-parallel-size 4 --cu-seqlens 0,9001,9018,9019,9352 --heads 7 --causal --owners 1
+  ulysses plan --context-parallel-size 4 --sequence 8190 --heads 8 --kv-heads 2 --context-parallel-kv-cache-policy full
   ulysses plan --context-parallel-size 8 --sequence 8190 --heads 28 --kv-heads 4 --dtype bf16 --json | jq .balance`;
 
 export const plan: Command = {
@@ -23,7 +24,7 @@ export const plan: Command = {
   async run(argv) {
     const config = readConfig(PLAN_OPTIONS, argv, planProblems);
     const planned = createPlan(specOf(config), config.contextParallelSize);
-    const report = explainPlan(planned);
+    const report = explainPlan(planned, retentionOf(config, planned));
     const tables = rankTables(planned);
     if (config.json) {
       const units = tables.map((table) => table.units);

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
+import type { KvCacheChoice } from '@ulysses/plan';
 import { connectRendezvous, type RendezvousClient } from '@ulysses/rpc';
 import { Deferred, orAborted, type LogLevel, type Logger } from '@ulysses/runtime';
 import { startChild, type Child } from './child.js';
@@ -15,7 +16,11 @@ export interface ClusterSettings {
   readonly gatherSizeCalculator: string;
   /** Of each rank. */
   readonly threads: number;
+  readonly kvCachePolicy: KvCacheChoice;
+  readonly kvCachePolicyUnaligned: boolean;
+  readonly kvCacheBudget: number;
   readonly storeBytes: number;
+  readonly storeBytesPerJob: number | null;
   readonly restart: boolean;
   readonly logLevel: LogLevel;
 }
@@ -109,12 +114,15 @@ export async function launchCluster(options: LaunchOptions, signal: AbortSignal)
   }
 }
 
-function startCoordinator({ listen, cpSize, gatherSizeCalculator, logLevel }: LaunchOptions): Child {
+function startCoordinator(options: LaunchOptions): Child {
   return startChild('coordinator', COORDINATOR, [
-    ...['--listen', listen],
-    ...['--context-parallel-size', String(cpSize)],
-    ...['--gather-size-calculator', gatherSizeCalculator],
-    ...['--log-level', logLevel],
+    ...['--listen', options.listen],
+    ...['--context-parallel-size', String(options.cpSize)],
+    ...['--gather-size-calculator', options.gatherSizeCalculator],
+    ...['--context-parallel-kv-cache-policy', options.kvCachePolicy],
+    options.kvCachePolicyUnaligned ? '--kv-cache-policy-unaligned' : '--no-kv-cache-policy-unaligned',
+    ...['--kv-cache-budget', `${options.kvCacheBudget}B`],
+    ...['--log-level', options.logLevel],
   ]);
 }
 
@@ -125,7 +133,7 @@ async function addressOf(coordinator: Child): Promise<string> {
 }
 
 function superviseOptions(
-  { listen, threads, storeBytes, logLevel, restart, logger }: LaunchOptions,
+  { listen, threads, storeBytes, storeBytesPerJob, logLevel, restart, logger }: LaunchOptions,
   members: MemberTable,
   rendezvous: RendezvousClient,
 ): SuperviseOptions {
@@ -137,6 +145,7 @@ function superviseOptions(
     ...['--tensor-listen', freePort],
     ...['--threads', String(threads)],
     ...['--store-bytes', `${storeBytes}B`],
+    ...(storeBytesPerJob === null ? [] : ['--store-bytes-per-job', `${storeBytesPerJob}B`]),
     ...['--log-level', logLevel],
   ];
   return {

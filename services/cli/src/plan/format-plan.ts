@@ -1,4 +1,12 @@
-import type { PairBytes, PlanReport, RankTable, StepBytes, StepSpec, Unit } from '@ulysses/plan';
+import {
+  pairTotals,
+  type PlanReport,
+  type RankTable,
+  type Retention,
+  type StepBytes,
+  type StepSpec,
+  type Unit,
+} from '@ulysses/plan';
 import { formatBytes } from '../format-bytes.js';
 import { formatTable, type Column } from '../format-table.js';
 
@@ -11,10 +19,10 @@ const UNITS_SHOWN = 4;
 export function formatPlan(spec: StepSpec, report: PlanReport, tables: readonly RankTable[]): string {
   const sections = [
     formatHead(spec, report),
-    `ranks, with memory for forward, for backward beyond it, and kept between the two:\n${formatRanks(report)}`,
+    `ranks, with memory for forward, for backward beyond it, and kept between the two with KV-cache policy none, half and full:\n${formatRanks(report)}`,
     `units:\n${tables.map((table) => formatUnits(spec, table)).join('\n')}`,
     formatPass('forward', report.forward),
-    formatPass('backward', report.backward),
+    formatPass(`backward, ${formatRetention(report.retention)}`, report.backward),
     formatSums(report),
   ];
   return sections.join('\n\n');
@@ -54,7 +62,9 @@ const RANK_COLUMNS: readonly Column[] = [
   'of its share',
   'forward',
   'backward',
-  'store',
+  'none',
+  'half',
+  'full',
 ].map((text) => ({ title: text, align: 'right' }));
 
 function formatRanks({ ranks }: PlanReport): string {
@@ -68,7 +78,9 @@ function formatRanks({ ranks }: PlanReport): string {
     decimal(cost.workOverShare),
     formatBytes(cost.forwardBytes),
     `+ ${formatBytes(cost.backwardBytes)}`,
-    formatBytes(cost.storeBytes),
+    formatBytes(cost.storeBytes.none),
+    formatBytes(cost.storeBytes.half),
+    formatBytes(cost.storeBytes.full),
   ]);
   return formatTable(RANK_COLUMNS, rows);
 }
@@ -92,27 +104,35 @@ function formatPass(pass: string, { pairs, ownersToRanks, ranksToOwners }: StepB
   for (let rank = 0; rank < ranks; rank++) columns.push({ title: `rank ${rank}`, align: 'right' });
   const rows = pairs.map((ofOwner, owner) => [
     `owner ${owner}`,
-    ...ofOwner.map((pair) => `${formatBytes(sentBytes(pair))} / ${formatBytes(returnedBytes(pair))}`),
+    ...ofOwner.map(pairTotals).map(({ toRank, toOwner }) => {
+      return `${formatBytes(toRank)} / ${formatBytes(toOwner)}`;
+    }),
   ]);
   return `${sums}\n${formatTable(columns, rows)}`;
 }
 
-function sentBytes(pair: PairBytes): number {
-  return pair.pass === 'forward' ? pair.q + pair.k + pair.v : pair.dout;
+function formatRetention({ keep, policy }: Retention): string {
+  return keep === 'store' ? `kv-cache policy ${policy}` : `keep ${keep}`;
 }
 
-function returnedBytes(pair: PairBytes): number {
-  return pair.pass === 'forward' ? pair.out + pair.lse : pair.dq + pair.dk + pair.dv;
-}
-
-function formatSums({ balance, kvDuplication, alignedSizes, flops }: PlanReport): string {
+function formatSums({ balance, kvDuplication, kvCache, alignedSizes, flops }: PlanReport): string {
   const { rowsSent, rowsNeeded, factor } = kvDuplication;
   return [
     `balance: ${decimal(balance)} (largest rank over its fair share of visible work)`,
     `kv duplication: ${decimal(factor)} (${rowsSent} rows of KV heads sent, ${rowsNeeded} needed once)`,
+    formatKvCache(kvCache),
     `flops: forward ${flops.forward.toExponential(3)}, backward ${flops.backward.toExponential(3)}`,
     `legal sizes: every cp_size unaligned; aligned ${alignedSizes.length === 0 ? 'at none' : `at ${alignedSizes.join(', ')}`}`,
   ].join('\n');
+}
+
+/** Half is about K, full about K and V, which are equally large. */
+function formatKvCache({ shardBytes, gatheredBytes, savedBytes }: PlanReport['kvCache']): string {
+  const [shard, gathered] = [formatBytes(shardBytes), formatBytes(gatheredBytes)];
+  if (savedBytes === 0) {
+    return `kv-cache policies: half and full save nothing, as no KV row is on two ranks: K of the owners (${shard}) stands in for K of the ranks (${gathered})`;
+  }
+  return `kv-cache policies: half saves ${formatBytes(savedBytes)}, as K of the owners (${shard}) stands in for K of the ranks (${gathered}), which backward sends again; full twice that, with V`;
 }
 
 function decimal(value: number): string {

@@ -1,5 +1,17 @@
-import { STRATEGIES, defaultStrategy, splitSizes, type Mask, type StepSpec } from '@ulysses/plan';
-import { choiceOption, integerOption, switchOption, type Config } from '@ulysses/runtime';
+import {
+  KEEPS,
+  KV_CACHE_BUDGET_BYTES,
+  KV_CACHE_CHOICES,
+  STRATEGIES,
+  chooseKvCachePolicy,
+  defaultStrategy,
+  splitSizes,
+  type Mask,
+  type Plan,
+  type Retention,
+  type StepSpec,
+} from '@ulysses/plan';
+import { bytesOption, choiceOption, integerOption, switchOption, type Config } from '@ulysses/runtime';
 import { DTYPES, LAYOUTS } from '@ulysses/tensor';
 import { named } from '../config.js';
 import { listOption } from '../list-option.js';
@@ -65,6 +77,21 @@ export const PLAN_OPTIONS = {
     default: null,
     help: 'How work is cut; none means whole heads where they divide, balanced otherwise.',
   }),
+  keep: choiceOption(KEEPS, {
+    ...named('keep'),
+    default: 'store',
+    help: 'What is kept between forward and backward; decides what backward exchanges.',
+  }),
+  kvCachePolicy: choiceOption(KV_CACHE_CHOICES, {
+    ...named('context-parallel-kv-cache-policy'),
+    default: 'none',
+    help: 'K (half) or K and V (full) are exchanged again in backward; auto takes the first that fits --kv-cache-budget.',
+  }),
+  kvCacheBudget: bytesOption({
+    ...named('kv-cache-budget'),
+    default: KV_CACHE_BUDGET_BYTES,
+    help: 'With policy auto: most memory that one rank keeps of one forward.',
+  }),
   json: switchOption({ ...named('json'), help: 'Print everything as one JSON object, units included.' }),
 };
 
@@ -93,6 +120,12 @@ export function planProblems(config: PlanConfig | null): string[] {
     problems.push(`--layout is "${layout}", expected thd with --cu-seqlens, or nothing`);
   }
   return problems;
+}
+
+/** How the options keep a step's results; what `auto` comes to depends on the plan. */
+export function retentionOf({ keep, kvCachePolicy, kvCacheBudget }: PlanConfig, plan: Plan): Retention {
+  const policy = kvCachePolicy === 'auto' ? chooseKvCachePolicy(plan, kvCacheBudget) : kvCachePolicy;
+  return { keep, policy };
 }
 
 /** The step that the options describe; the plan checks the rest. */

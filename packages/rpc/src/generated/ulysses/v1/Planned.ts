@@ -2,6 +2,7 @@
 
 import type { Plan as _ulysses_v1_Plan, Plan__Output as _ulysses_v1_Plan__Output } from '../../ulysses/v1/Plan.js';
 import type { RankAddress as _ulysses_v1_RankAddress, RankAddress__Output as _ulysses_v1_RankAddress__Output } from '../../ulysses/v1/RankAddress.js';
+import type { KvCachePolicy as _ulysses_v1_KvCachePolicy, KvCachePolicy__Output as _ulysses_v1_KvCachePolicy__Output } from '../../ulysses/v1/KvCachePolicy.js';
 import type { Long } from '@grpc/proto-loader';
 
 export interface Planned {
@@ -14,6 +15,14 @@ export interface Planned {
    */
   'paddingRows'?: (number | string | Long);
   'paddingRowsNotExchanged'?: (number | string | Long);
+  /**
+   * Resolved: none, half or full. With the step's keep it says what a backward sends beside dout.
+   */
+  'kvCachePolicy'?: (_ulysses_v1_KvCachePolicy);
+  /**
+   * The policy made an exchange aligned that would not have been.
+   */
+  'alignedByPolicy'?: (boolean);
 }
 
 export interface Planned__Output {
@@ -26,4 +35,12 @@ export interface Planned__Output {
    */
   'paddingRows': (number);
   'paddingRowsNotExchanged': (number);
+  /**
+   * Resolved: none, half or full. With the step's keep it says what a backward sends beside dout.
+   */
+  'kvCachePolicy': (_ulysses_v1_KvCachePolicy__Output);
+  /**
+   * The policy made an exchange aligned that would not have been.
+   */
+  'alignedByPolicy': (boolean);
 }

@@ -3,6 +3,7 @@
 import type { StepKey as _ulysses_v1_StepKey, StepKey__Output as _ulysses_v1_StepKey__Output } from '../../ulysses/v1/StepKey.js';
 import type { Plan as _ulysses_v1_Plan, Plan__Output as _ulysses_v1_Plan__Output } from '../../ulysses/v1/Plan.js';
 import type { Keep as _ulysses_v1_Keep, Keep__Output as _ulysses_v1_Keep__Output } from '../../ulysses/v1/Keep.js';
+import type { KvCachePolicy as _ulysses_v1_KvCachePolicy, KvCachePolicy__Output as _ulysses_v1_KvCachePolicy__Output } from '../../ulysses/v1/KvCachePolicy.js';
 import type { Long } from '@grpc/proto-loader';
 
 /**
@@ -22,6 +23,10 @@ export interface Prepare {
    * Backward: free the stored forward on commit.
    */
   'releaseForward'?: (boolean);
+  /**
+   * Resolved: none, half or full. Says what forward keeps, and so what backward receives beside dout.
+   */
+  'kvCachePolicy'?: (_ulysses_v1_KvCachePolicy);
 }
 
 /**
@@ -41,4 +46,8 @@ export interface Prepare__Output {
    * Backward: free the stored forward on commit.
    */
   'releaseForward': (boolean);
+  /**
+   * Resolved: none, half or full. Says what forward keeps, and so what backward receives beside dout.
+   */
+  'kvCachePolicy': (_ulysses_v1_KvCachePolicy__Output);
 }

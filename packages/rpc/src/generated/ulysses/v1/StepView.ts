@@ -5,6 +5,7 @@ import type { Layout as _ulysses_v1_Layout, Layout__Output as _ulysses_v1_Layout
 import type { Mask as _ulysses_v1_Mask, Mask__Output as _ulysses_v1_Mask__Output } from '../../ulysses/v1/Mask.js';
 import type { Strategy as _ulysses_v1_Strategy, Strategy__Output as _ulysses_v1_Strategy__Output } from '../../ulysses/v1/Strategy.js';
 import type { Keep as _ulysses_v1_Keep, Keep__Output as _ulysses_v1_Keep__Output } from '../../ulysses/v1/Keep.js';
+import type { KvCachePolicy as _ulysses_v1_KvCachePolicy, KvCachePolicy__Output as _ulysses_v1_KvCachePolicy__Output } from '../../ulysses/v1/KvCachePolicy.js';
 import type { Long } from '@grpc/proto-loader';
 
 /**
@@ -50,9 +51,22 @@ export interface StepView {
    * `kwargs` for a custom calculator, as JSON; reaches `calculate` untouched.
    */
   'calculatorArgumentsJson'?: (string);
+  /**
+   * Unspecified: the cluster's default. Half and full align the exchange, whatever the calculator says.
+   */
+  'kvCachePolicy'?: (_ulysses_v1_KvCachePolicy);
+  /**
+   * With policy auto: most bytes that one rank may keep of this forward. Absent: the cluster's default.
+   */
+  'kvCacheBudgetBytes'?: (number | string | Long);
+  /**
+   * The exchange stays as the calculator says with policies half and full too.
+   */
+  'kvCachePolicyUnaligned'?: (boolean);
   '_attentionMaskExtent'?: "attentionMaskExtent";
   '_gatherSizeQ'?: "gatherSizeQ";
   '_gatherSizeKv'?: "gatherSizeKv";
+  '_kvCacheBudgetBytes'?: "kvCacheBudgetBytes";
 }
 
 /**
@@ -98,7 +112,20 @@ export interface StepView__Output {
    * `kwargs` for a custom calculator, as JSON; reaches `calculate` untouched.
    */
   'calculatorArgumentsJson': (string);
+  /**
+   * Unspecified: the cluster's default. Half and full align the exchange, whatever the calculator says.
+   */
+  'kvCachePolicy': (_ulysses_v1_KvCachePolicy__Output);
+  /**
+   * With policy auto: most bytes that one rank may keep of this forward. Absent: the cluster's default.
+   */
+  'kvCacheBudgetBytes'?: (number);
+  /**
+   * The exchange stays as the calculator says with policies half and full too.
+   */
+  'kvCachePolicyUnaligned': (boolean);
   '_attentionMaskExtent'?: "attentionMaskExtent";
   '_gatherSizeQ'?: "gatherSizeQ";
   '_gatherSizeKv'?: "gatherSizeKv";
+  '_kvCacheBudgetBytes'?: "kvCacheBudgetBytes";
 }
