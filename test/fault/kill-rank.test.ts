@@ -2,6 +2,7 @@ import {
   connect,
   UlyssesContextAttention,
   type AttentionGradients,
+  type AttentionOptions,
   type AttentionResult,
 } from '@ulysses/client';
 import { UlyssesError } from '@ulysses/errors';
@@ -119,6 +120,32 @@ describe('a rank is killed', () => {
       expectSameBits(gradients[name].data, expected.gradients[name].data, name);
     }
     await connection.close();
+  });
+
+  it.each<AttentionOptions>([
+    { keep: 'store', kvCachePolicy: 'half', kvCachePolicyUnaligned: true },
+    { keep: 'store', kvCachePolicy: 'full', kvCachePolicyUnaligned: true },
+    { keep: 'recompute' },
+  ])('during backward with %j: the replay gives the bits of an undisturbed step', async (options) => {
+    const expected = await undisturbed();
+    const replays: string[] = [];
+    const connection = await connect({
+      address: cluster.address,
+      onReplay: (error) => replays.push(error.code),
+    });
+    const attention = new UlyssesContextAttention(null, connection, { causal: true, ...options });
+    const forward = await attention.forward(inputs.q, inputs.k, inputs.v);
+    const backwardCall = forward.backward(inputs.dout);
+    await killWhileRunning(2);
+    const gradients = await backwardCall;
+    expect(replays).toContain('PEER_LOST');
+    // What a new rank would need of a forward that is recomputed comes with its backward.
+    expect(replays.includes('HANDLE_GONE')).toBe(options.keep === 'store');
+    for (const name of ['dq', 'dk', 'dv'] as const) {
+      expectSameBits(gradients[name].data, expected.gradients[name].data, name);
+    }
+    await connection.close();
+    await cluster.untilComplete();
   });
 
   it(
