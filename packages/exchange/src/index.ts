@@ -28,12 +28,14 @@ export {
 export {
   allocateBackward,
   allocateForward,
-  allocateKv,
+  completeMemory,
   freeMemory,
+  keepMemory,
   kvRows,
   unitLse,
   unitRows,
   type BackwardMemory,
   type ForwardMemory,
+  type KeptMemory,
   type UnitPlaces,
 } from './unit-places.js';

@@ -1,6 +1,6 @@
 import { elementBytes } from '@ulysses/tensor';
 import { Region, type Rows } from '@ulysses/native';
-import type { CarriedTensor, RankTable, StepSpec } from '@ulysses/plan';
+import { carriedTensors, type KvCachePolicy, type RankTable, type StepSpec } from '@ulysses/plan';
 
 /**
  * Where a rank's units and KV intervals lie in its regions: one region per tensor, units (or intervals) one after
@@ -52,16 +52,30 @@ export function allocateForward(places: UnitPlaces): ForwardMemory {
   };
 }
 
-/** Memory for the inputs among `tensors` that are k and v: what a backward carries when the rest was kept. */
-export function allocateKv(
+/** What of a forward stays on its rank: all but the k and v that backward carries again. */
+export type KeptMemory = Omit<ForwardMemory, 'k' | 'v'> & Partial<Pick<ForwardMemory, 'k' | 'v'>>;
+
+/** Frees what backward will carry again, and gives the rest. */
+export function keepMemory(memory: ForwardMemory, policy: KvCachePolicy): KeptMemory {
+  const carried = carriedTensors('store', policy);
+  freeMemory(memory, carried);
+  const { k, v, ...rest } = memory;
+  return { ...rest, ...(carried.includes('k') ? {} : { k }), ...(carried.includes('v') ? {} : { v }) };
+}
+
+/** Kept memory made whole for a backward, with fresh regions for what it carries; `free` is for those. */
+export function completeMemory(
   places: UnitPlaces,
-  tensors: readonly CarriedTensor[],
-): Partial<Pick<ForwardMemory, 'k' | 'v'>> {
+  kept: KeptMemory,
+): { readonly forward: ForwardMemory; readonly free: () => void } {
   const { kvRows, rowBytes } = totals(places);
-  return {
-    ...(tensors.includes('k') ? { k: Region.allocate(kvRows * rowBytes) } : {}),
-    ...(tensors.includes('v') ? { v: Region.allocate(kvRows * rowBytes) } : {}),
+  const k = kept.k ?? Region.allocate(kvRows * rowBytes);
+  const v = kept.v ?? Region.allocate(kvRows * rowBytes);
+  const free = (): void => {
+    if (kept.k === undefined) k.free();
+    if (kept.v === undefined) v.free();
   };
+  return { forward: { ...kept, k, v }, free };
 }
 
 export function allocateBackward(places: UnitPlaces): BackwardMemory {
@@ -76,7 +90,7 @@ export function allocateBackward(places: UnitPlaces): BackwardMemory {
 }
 
 /** Frees the regions named, or all; what is freed already stays so. */
-export function freeMemory<T extends Partial<ForwardMemory> | BackwardMemory>(
+export function freeMemory<T extends KeptMemory | BackwardMemory>(
   memory: T,
   names: readonly (keyof T)[] = Object.keys(memory) as (keyof T)[],
 ): void {

@@ -1,6 +1,6 @@
-import { UlyssesError } from '@ulysses/errors';
-import { freeMemory, stepIdentity, type ForwardMemory, type UnitExchange } from '@ulysses/exchange';
-import type { StepKey } from '@ulysses/native';
+import { invariant, UlyssesError } from '@ulysses/errors';
+import { freeMemory, stepIdentity, type KeptMemory, type UnitExchange } from '@ulysses/exchange';
+import type { Region, StepKey } from '@ulysses/native';
 import type { KvCachePolicy } from '@ulysses/plan';
 
 /** What a committed forward left behind for its backward. */
@@ -8,9 +8,8 @@ export interface KeptForward {
   readonly key: StepKey;
   readonly exchange: UnitExchange;
   readonly policy: KvCachePolicy;
-  /** k and v that backward carries again are freed already. */
-  readonly memory: ForwardMemory;
-  /** As reserved. */
+  readonly memory: KeptMemory;
+  /** Of `memory`, as reserved. */
   readonly bytes: number;
 }
 
@@ -103,6 +102,12 @@ export class ForwardStore {
 
   /** Turns a reservation into a kept forward; an older attempt of the same step is freed. */
   keep(forward: KeptForward): void {
+    const bytes = Object.values<Region>(forward.memory).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    invariant(bytes === forward.bytes, 'a forward keeps other memory than was reserved', {
+      field: 'bytes',
+      value: bytes,
+      expected: String(forward.bytes),
+    });
     this.release(forward.key);
     const expiresAt = this.#expiry();
     this.#kept.set(stepIdentity(forward.key), { forward, expiresAt, readers: 0, released: false });

@@ -3,10 +3,11 @@ import { UlyssesError, toUlyssesError } from '@ulysses/errors';
 import {
   allocateBackward,
   allocateForward,
-  allocateKv,
   backwardReceives,
+  completeMemory,
   forwardReceives,
   freeMemory,
+  keepMemory,
   ownerLinkName,
   ownerParty,
   rankParty,
@@ -131,8 +132,7 @@ export class RankSteps {
           free();
           return;
         }
-        freeMemory(memory, carriedTensors('store', policy));
-        store.keep({ key, exchange, policy, memory, bytes });
+        store.keep({ key, exchange, policy, memory: keepMemory(memory, policy), bytes });
       },
       onDiscard: () => {
         if (keep) store.cancel(key, bytes);
@@ -161,7 +161,7 @@ export class RankSteps {
   }
 
   /** What was kept, and memory for what backward carries because it was not. */
-  #keptForward({ forward: key, plan, keep, kvCachePolicy: policy }: Prepare): ForwardOfBackward {
+  #keptForward({ forward: key, plan, kvCachePolicy: policy }: Prepare): ForwardOfBackward {
     if (key === null) {
       throw new UlyssesError('PLAN_INVALID', 'forward is absent, expected the key of the forward', {
         field: 'forward',
@@ -170,12 +170,12 @@ export class RankSteps {
     }
     const { forward: kept, done } = this.#options.store.take(key, plan.planId, policy);
     const { exchange, memory } = kept;
-    const carried = allocateOr(done, () => allocateKv(exchange.places, carriedTensors(keep, policy)));
+    const complete = allocateOr(done, () => completeMemory(exchange.places, memory));
     const free = (): void => {
-      freeMemory(carried);
+      complete.free();
       done();
     };
-    return { exchange, forward: { ...memory, ...carried }, free };
+    return { exchange, forward: complete.forward, free };
   }
 
   #start(
