@@ -2,6 +2,7 @@
 //
 //   node scripts/python-venv.mjs         what packages/torch/requirements/torch.txt lists
 //   node scripts/python-venv.mjs base    the same without PyTorch
+//   node scripts/python-venv.mjs base -m pytest packages/torch/tests/client      runs its python instead
 //
 // It lies in ULYSSES_CACHE, or ~/.cache/ulysses, under a name made from the listed versions and the interpreter: clones of
 // this repository share it, and a changed list makes another.
@@ -66,8 +67,11 @@ function run(command, args, hint) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [name, ...programArguments] = process.argv.slice(2);
   try {
-    console.log(pythonOf(process.argv[2]));
+    const python = pythonOf(name);
+    if (programArguments.length === 0) console.log(python);
+    else process.exitCode = spawnSync(python, programArguments, { stdio: 'inherit' }).status ?? 1;
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;
