@@ -5,14 +5,13 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.cluster import TestCluster, running_cluster
+from tests.cluster import TestCluster
 from ulysses_client.attention_step import QkvShards, forward
 from ulysses_client.cluster import Cluster, connect
 from ulysses_client.errors import (
@@ -30,12 +29,6 @@ from ulysses_client.wire.convert import StepView
 from .reference import attention_gradients
 
 HEADS, KV_HEADS, SIZE = 5, 1, 16
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[TestCluster]:
-    with running_cluster(3) as running:
-        yield running
 
 
 def view_of(q_rows: int, **changes: object) -> StepView:
@@ -210,12 +203,6 @@ def test_close_ends_running_calls_and_every_thread(cluster: TestCluster) -> None
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
     assert set(threading.enumerate()) <= before
-
-
-@pytest.fixture(scope="module")
-def mortal() -> Iterator[TestCluster]:
-    with running_cluster(2) as running:
-        yield running
 
 
 @pytest.mark.parametrize("splits", [[4000], [1700, 2300]])

@@ -1,6 +1,6 @@
 """Gather sizes, masks, units and segments: pure arithmetic."""
 
-from .classify_mask import classify_mask, visible_keys
+from .classify_mask import classify_mask, classify_rows, visible_keys
 from .gather_size import (
     DefaultGatherSizeCalculator,
     DynamicGatherSizeCalculator,
@@ -48,6 +48,7 @@ __all__ = [
     "Unit",
     "ValidRanges",
     "classify_mask",
+    "classify_rows",
     "custom_gather_size",
     "float32",
     "pair_segments",

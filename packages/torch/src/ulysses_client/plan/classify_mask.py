@@ -30,7 +30,7 @@ def classify_mask(visible: npt.NDArray[Any], batch: int, s_q: int, s_kv: int) ->
     if seen.shape == (batch, s_kv):
         return _key_mask(seen, s_q)
     if seen.shape == (batch, 1, s_q, s_kv):
-        return _row_mask(seen[:, 0])
+        return classify_rows(*_runs(seen[:, 0]), s_kv)
     expected = f"[{s_kv}], [{batch}, {s_kv}] or [{batch}, 1, {s_q}, {s_kv}]"
     raise field_error(ShapeMismatchError, f"{FIELD}.shape", list(seen.shape), expected)
 
@@ -43,9 +43,9 @@ def _key_mask(seen: BoolArray, s_q: int) -> Mask:
     return Mask(valid_ranges=_unless_full(ValidRanges(q, kv), s_q, s_kv))
 
 
-def _row_mask(seen: BoolArray) -> Mask:
-    batch, s_q, s_kv = seen.shape
-    begins, ends = _runs(seen)
+def classify_rows(begins: IntArray, ends: IntArray, s_kv: int) -> Mask:
+    """The same of first and end visible key of every row, int64 [b, s_q] each, both 0 for a row that sees none."""
+    batch, s_q = begins.shape
     q, kv = [], []
     for sample in range(batch):
         rows = np.flatnonzero(begins[sample] < ends[sample])
