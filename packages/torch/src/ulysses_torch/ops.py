@@ -112,7 +112,7 @@ def _backward(ctx: Any, dout: Tensor | None, _: Tensor | None) -> tuple[Tensor |
 
 
 def _refuse_double_backward(ctx: Any, *_: Tensor | None) -> None:
-    raise field_error(UnsupportedError, "gradient order", 2, "1: gradients of gradients are not computed")
+    raise field_error(UnsupportedError, "create_graph", True, "False: gradients are of the first order")
 
 
 attention.register_autograd(_backward, setup_context=_save_for_backward)

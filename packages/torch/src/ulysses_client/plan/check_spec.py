@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..errors import ShapeMismatchError, UnsupportedError, field_error
 from .spec import ELEMENT_BYTES, LAYOUTS, STRATEGIES, Mask, RowRange, StepSpec
-from .split_sizes import require_integer
+from .split_sizes import is_integer, require_integer
 
 #: Largest head size that the kernels take.
 MAX_HEAD_SIZE = 256
@@ -26,7 +26,9 @@ def check_spec(spec: StepSpec, cp_size: int) -> None:
     require_integer("batch", spec.batch, 1)
     require_integer("q_heads", spec.q_heads, 1)
     require_integer("kv_heads", spec.kv_heads, 1)
-    require_integer("head_size", spec.head_size, 1, MAX_HEAD_SIZE)
+    if not is_integer(spec.head_size) or not 1 <= spec.head_size <= MAX_HEAD_SIZE:
+        expected = f"an integer from 1 to {MAX_HEAD_SIZE}"
+        raise field_error(UnsupportedError, "head_size", spec.head_size, expected)
     if spec.q_heads % spec.kv_heads != 0:
         expected = f"a divisor of q_heads, which is {spec.q_heads}"
         raise field_error(ShapeMismatchError, "kv_heads", spec.kv_heads, expected)
