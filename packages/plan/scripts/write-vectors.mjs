@@ -4,7 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import { createPlan, rankTables } from '../dist/index.js';
 import { planText } from '../dist/plan-id.js';
-import { tableDigest } from '../dist/table-digest.js';
+import { segmentsDigest, tableDigest } from '../dist/table-digest.js';
 
 const full = { left: null, right: null, segments: null, validRanges: null };
 const causal = { ...full, right: 0 };
@@ -122,6 +122,7 @@ const vectors = cases.map(([name, cpSize, changes]) => {
     planText: planText(spec, cpSize, plan.cuts),
     planId: plan.planId,
     tableDigests: rankTables(plan).map(tableDigest),
+    segmentDigests: spec.qSplits.map((_, owner) => segmentsDigest(plan, owner)),
   };
 });
 

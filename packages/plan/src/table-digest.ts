@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { RankTable } from './spec.js';
+import { pairSegments } from './pair-segments.js';
+import { rankTables } from './rank-table.js';
+import type { Plan, RankTable } from './spec.js';
 
 /**
  * sha256, in lower-case hexadecimal, of a table as ASCII lines: `unit batch q_head q_begin q_end kv_interval` for every
@@ -12,5 +14,22 @@ export function tableDigest({ units, kvIntervals, kvIntervalOfUnit }: RankTable)
   });
   for (const { batch, kvHead, begin, end } of kvIntervals)
     hash.update(`kv ${batch} ${kvHead} ${begin} ${end}\n`);
+  return hash.digest('hex');
+}
+
+/**
+ * The same of everything that travels between one owner and the ranks, in rank order: `rank r`, then
+ * `q index batch head begin end` for every segment of q-like tensors and `kv …` for every segment of k-like ones.
+ */
+export function segmentsDigest(plan: Plan, owner: number): string {
+  const hash = createHash('sha256');
+  for (const table of rankTables(plan)) {
+    hash.update(`rank ${table.rank}\n`);
+    for (const [name, segments] of Object.entries(pairSegments(plan, table, owner))) {
+      for (const { index, batch, head, begin, end } of segments) {
+        hash.update(`${name} ${index} ${batch} ${head} ${begin} ${end}\n`);
+      }
+    }
+  }
   return hash.digest('hex');
 }

@@ -4,7 +4,7 @@ import { planText } from './plan-id.js';
 import { createPlan, verifyPlan } from './plan.js';
 import { rankTables } from './rank-table.js';
 import type { StepSpec } from './spec.js';
-import { tableDigest } from './table-digest.js';
+import { segmentsDigest, tableDigest } from './table-digest.js';
 
 interface Vector {
   readonly name: string;
@@ -14,6 +14,8 @@ interface Vector {
   readonly planText: string;
   readonly planId: string;
   readonly tableDigests: readonly string[];
+  /** Per owner. */
+  readonly segmentDigests: readonly string[];
 }
 
 const file = new URL('../vectors/plans.json', import.meta.url);
@@ -31,9 +33,10 @@ describe.each(vectors.map((vector) => [vector.name, vector] as const))('vector "
     expect(planText(spec, cpSize, cuts)).toBe(vector.planText);
   });
 
-  test('its spec and cuts give its tables', () => {
+  test('its spec and cuts give its tables and segments', () => {
     const plan = { planId, cpSize, spec, cuts };
     verifyPlan(plan);
     expect(rankTables(plan).map(tableDigest)).toEqual(vector.tableDigests);
+    expect(spec.qSplits.map((_, owner) => segmentsDigest(plan, owner))).toEqual(vector.segmentDigests);
   });
 });

@@ -1,0 +1,1 @@
+"""The sequence owner's side of the exchange."""

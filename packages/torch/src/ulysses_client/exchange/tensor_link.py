@@ -1,0 +1,209 @@
+"""The owner's link to its relay rank: one Push and one Pull call, as long as both live.
+
+L1: threads and calls end with `close`, which waits for them.
+L2: a link that broke stays broken; `on_lost` is called once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import grpc
+
+from ..errors import StaleEpochError, UlyssesError
+from ..generated import tensor_pb2, tensor_plane_pb2
+from ..wire.convert import StepKey, error_from_proto, pass_name
+from ..wire.rpc import PARTY_METADATA, error_from_call, open_channel
+from ..wire.slices import CHUNK_BYTES, ROLE_OWNER, ROLE_RANK, SliceHead, decode_slice, encode_slice
+from .owner_exchange import Send
+from .step_channel import StepChannel
+
+#: How long rows wait for their step to be registered here.
+EARLY_SLICE_SECONDS = 5.0
+#: How many closed steps are remembered, to tell their late slices from early ones.
+CLOSED_STEPS = 256
+#: How long `close` waits for a thread that works on a last message.
+JOIN_SECONDS = 5.0
+
+_PUSH = "/ulysses.v1.TensorPlaneService/Push"
+_PULL = "/ulysses.v1.TensorPlaneService/Pull"
+
+
+class _Outgoing(NamedTuple):
+    channel: StepChannel
+    send: Send
+
+
+class TensorLink:
+    def __init__(
+        self,
+        address: str,
+        owner: int,
+        party: str,
+        tls: grpc.ChannelCredentials | None,
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self._owner = owner
+        self._on_lost = on_lost
+        self._outgoing: queue.SimpleQueue[_Outgoing | None] = queue.SimpleQueue()
+        self._acks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._registered = threading.Condition()
+        self._steps: dict[StepKey, StepChannel] = {}
+        self._closed_steps: OrderedDict[StepKey, None] = OrderedDict()
+        self._ended = False
+        #: Set when gRPC has taken the last message of an iterator, so that its thread is about to end.
+        self._drained = [threading.Event(), threading.Event()]
+        self._channel = open_channel(address, tls)
+        metadata = ((PARTY_METADATA, party),)
+        push: Any = self._channel.stream_stream(_PUSH, None, tensor_plane_pb2.PushResponse.FromString)
+        pull: Any = self._channel.stream_stream(_PULL, None, None)
+        self._push = push(self._slices(), metadata=metadata)
+        self._pull = pull(self._outgoing_acks(), metadata=metadata)
+        self._threads = [
+            threading.Thread(target=self._read, args=(self._push, self._take_ack), name="ulysses-push", daemon=True),
+            threading.Thread(target=self._read, args=(self._pull, self._take_slice), name="ulysses-pull", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def live(self) -> bool:
+        return not self._ended
+
+    def register(self, channel: StepChannel) -> None:
+        """From now on the step's rows are taken."""
+        with self._registered:
+            self._steps[channel.key] = channel
+            self._registered.notify_all()
+
+    def send(self, channel: StepChannel, send: Send) -> None:
+        self._outgoing.put(_Outgoing(channel, send))
+
+    def remove(self, channel: StepChannel) -> None:
+        """From now on the step's rows are late and are refused."""
+        with self._registered:
+            self._steps.pop(channel.key, None)
+            self._closed_steps[channel.key] = None
+            while len(self._closed_steps) > CLOSED_STEPS:
+                self._closed_steps.popitem(last=False)
+            self._registered.notify_all()
+        channel.close()
+
+    def close(self) -> None:
+        self._end(None)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(JOIN_SECONDS)
+        for drained in self._drained:
+            drained.wait(JOIN_SECONDS)
+        self._channel.close()
+
+    def _end(self, reason: str | None) -> None:
+        with self._registered:
+            if self._ended:
+                return
+            self._ended = True
+            self._registered.notify_all()
+        self._outgoing.put(None)
+        self._acks.put(None)
+        self._push.cancel()
+        self._pull.cancel()
+        if reason is not None:
+            self._on_lost(reason)
+
+    def _slices(self) -> Iterator[bytes]:
+        """Runs in gRPC's thread: a slice is packed when the connection has room for it."""
+        while (outgoing := self._outgoing.get()) is not None:
+            channel, (rank, tensor, number, rows) = outgoing
+            rows_per_chunk = max(1, CHUNK_BYTES // rows.shape[1])
+            for first in range(0, rows.shape[0], rows_per_chunk):
+                if not channel.live:
+                    break
+                count = min(rows_per_chunk, rows.shape[0] - first)
+                yield encode_slice(channel.epoch, channel.key, self._owner, rank, tensor, number, rows, first, count)
+        self._drained[0].set()
+
+    def _outgoing_acks(self) -> Iterator[bytes]:
+        while (ack := self._acks.get()) is not None:
+            yield ack
+        self._drained[1].set()
+
+    def _read(self, call: Any, take: Callable[[Any], None]) -> None:
+        reason = "the peer ended the call"
+        try:
+            for message in call:
+                take(message)
+        except grpc.RpcError as failure:
+            reason = error_from_call(failure, "the tensor link").message
+        except UlyssesError as error:
+            reason = error.message
+        self._end(reason)
+
+    def _take_ack(self, message: tensor_plane_pb2.PushResponse) -> None:
+        ack = message.ack
+        channel = self._steps.get(_key_of(ack.step))
+        if channel is None or channel.epoch != ack.epoch:
+            return
+        if ack.HasField("error"):
+            channel.fail(error_from_proto(ack.error))
+        else:
+            channel.acknowledged(ack.destination.index, ack.bytes)
+
+    def _take_slice(self, message: bytes) -> None:
+        head, payload = decode_slice(message)
+        channel = self._find_step(head.key)
+        if channel is None or channel.epoch != head.epoch:
+            refusal = StaleEpochError(f"step {head.key} of epoch {head.epoch} is not registered")
+            self._acknowledge(head, 0, refusal)
+            return
+        try:
+            total = channel.place(head, payload)
+        except UlyssesError as error:
+            channel.fail(error)
+            self._acknowledge(head, 0, error)
+            return
+        if total is not None:
+            self._acknowledge(head, total, None)
+
+    def _find_step(self, key: StepKey) -> StepChannel | None:
+        """The step of a slice; waits for it to be registered, unless it is late."""
+        deadline = time.monotonic() + EARLY_SLICE_SECONDS
+        with self._registered:
+            while not self._ended and key not in self._steps and not self._is_late(key):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._registered.wait(left)
+            return self._steps.get(key)
+
+    def _is_late(self, key: StepKey) -> bool:
+        def same_step(known: StepKey) -> bool:
+            return (known.call, known.passing) == (key.call, key.passing) and known.attempt > key.attempt
+
+        return key in self._closed_steps or any(map(same_step, [*self._steps, *self._closed_steps]))
+
+    def _acknowledge(self, head: SliceHead, placed_bytes: int, refusal: UlyssesError | None) -> None:
+        error = None
+        if refusal is not None:
+            details = {"peer": f"owner {self._owner}"}
+            error = tensor_pb2.Error(code=refusal.code, message=refusal.message, details=details)
+        ack = tensor_plane_pb2.Ack(
+            epoch=head.epoch,
+            step=head.key.to_proto(),
+            source=tensor_pb2.Party(role=ROLE_RANK, index=head.source),  # type: ignore[arg-type]
+            destination=tensor_pb2.Party(role=ROLE_OWNER, index=self._owner),  # type: ignore[arg-type]
+            bytes=placed_bytes,
+            error=error,
+        )
+        with contextlib.suppress(Exception):
+            self._acks.put(tensor_plane_pb2.PullRequest(ack=ack).SerializeToString())
+
+
+def _key_of(step: tensor_pb2.StepKey) -> StepKey:
+    return StepKey(step.job, step.session, step.call, pass_name(getattr(step, "pass")), step.attempt)

@@ -1,0 +1,183 @@
+from ulysses_client.generated import plan_pb2 as _plan_pb2
+from ulysses_client.generated import tensor_pb2 as _tensor_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Keep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEEP_UNSPECIFIED: _ClassVar[Keep]
+    KEEP_STORE: _ClassVar[Keep]
+    KEEP_NONE: _ClassVar[Keep]
+KEEP_UNSPECIFIED: Keep
+KEEP_STORE: Keep
+KEEP_NONE: Keep
+
+class StepView(_message.Message):
+    __slots__ = ("dtype", "layout", "batch", "q_heads", "kv_heads", "head_size", "q_rows", "kv_rows", "mask", "scale", "strategy", "keep", "attention_mask_lengths", "attention_mask_extent", "gather_size_q", "gather_size_kv", "gather_size_calculator", "calculator_arguments_json")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    Q_HEADS_FIELD_NUMBER: _ClassVar[int]
+    KV_HEADS_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    Q_ROWS_FIELD_NUMBER: _ClassVar[int]
+    KV_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_MASK_LENGTHS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_MASK_EXTENT_FIELD_NUMBER: _ClassVar[int]
+    GATHER_SIZE_Q_FIELD_NUMBER: _ClassVar[int]
+    GATHER_SIZE_KV_FIELD_NUMBER: _ClassVar[int]
+    GATHER_SIZE_CALCULATOR_FIELD_NUMBER: _ClassVar[int]
+    CALCULATOR_ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    dtype: _tensor_pb2.DType
+    layout: _tensor_pb2.Layout
+    batch: int
+    q_heads: int
+    kv_heads: int
+    head_size: int
+    q_rows: int
+    kv_rows: int
+    mask: _plan_pb2.Mask
+    scale: float
+    strategy: _plan_pb2.Strategy
+    keep: Keep
+    attention_mask_lengths: _containers.RepeatedScalarFieldContainer[int]
+    attention_mask_extent: int
+    gather_size_q: int
+    gather_size_kv: int
+    gather_size_calculator: str
+    calculator_arguments_json: str
+    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_rows: _Optional[int] = ..., kv_rows: _Optional[int] = ..., mask: _Optional[_Union[_plan_pb2.Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[_plan_pb2.Strategy, str]] = ..., keep: _Optional[_Union[Keep, str]] = ..., attention_mask_lengths: _Optional[_Iterable[int]] = ..., attention_mask_extent: _Optional[int] = ..., gather_size_q: _Optional[int] = ..., gather_size_kv: _Optional[int] = ..., gather_size_calculator: _Optional[str] = ..., calculator_arguments_json: _Optional[str] = ...) -> None: ...
+
+class PlanStepRequest(_message.Message):
+    __slots__ = ("step", "owner_index", "owner_count", "view", "forward", "release_forward")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    OWNER_INDEX_FIELD_NUMBER: _ClassVar[int]
+    OWNER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FORWARD_FIELD_NUMBER: _ClassVar[int]
+    step: _tensor_pb2.StepKey
+    owner_index: int
+    owner_count: int
+    view: StepView
+    forward: _tensor_pb2.StepKey
+    release_forward: bool
+    def __init__(self, step: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., owner_index: _Optional[int] = ..., owner_count: _Optional[int] = ..., view: _Optional[_Union[StepView, _Mapping]] = ..., forward: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., release_forward: _Optional[bool] = ...) -> None: ...
+
+class RankAddress(_message.Message):
+    __slots__ = ("index", "member", "control_address", "tensor_address")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    member: str
+    control_address: str
+    tensor_address: str
+    def __init__(self, index: _Optional[int] = ..., member: _Optional[str] = ..., control_address: _Optional[str] = ..., tensor_address: _Optional[str] = ...) -> None: ...
+
+class Planned(_message.Message):
+    __slots__ = ("epoch", "attempt", "plan", "ranks", "padding_rows", "padding_rows_not_exchanged")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    PADDING_ROWS_FIELD_NUMBER: _ClassVar[int]
+    PADDING_ROWS_NOT_EXCHANGED_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    attempt: int
+    plan: _plan_pb2.Plan
+    ranks: _containers.RepeatedCompositeFieldContainer[RankAddress]
+    padding_rows: int
+    padding_rows_not_exchanged: int
+    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., ranks: _Optional[_Iterable[_Union[RankAddress, _Mapping]]] = ..., padding_rows: _Optional[int] = ..., padding_rows_not_exchanged: _Optional[int] = ...) -> None: ...
+
+class Committed(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PlanStepResponse(_message.Message):
+    __slots__ = ("planned", "committed")
+    PLANNED_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    planned: Planned
+    committed: Committed
+    def __init__(self, planned: _Optional[_Union[Planned, _Mapping]] = ..., committed: _Optional[_Union[Committed, _Mapping]] = ...) -> None: ...
+
+class ReleaseRequest(_message.Message):
+    __slots__ = ("step",)
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    step: _tensor_pb2.StepKey
+    def __init__(self, step: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ...) -> None: ...
+
+class ReleaseResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchMembershipRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchMembershipResponse(_message.Message):
+    __slots__ = ("epoch", "cp_size", "complete", "ranks")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CP_SIZE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    cp_size: int
+    complete: bool
+    ranks: _containers.RepeatedCompositeFieldContainer[RankAddress]
+    def __init__(self, epoch: _Optional[int] = ..., cp_size: _Optional[int] = ..., complete: _Optional[bool] = ..., ranks: _Optional[_Iterable[_Union[RankAddress, _Mapping]]] = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RankStatus(_message.Message):
+    __slots__ = ("rank", "ready", "steps_running", "store_bytes", "store_budget_bytes", "handles", "isa", "lease_age_ms")
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    STEPS_RUNNING_FIELD_NUMBER: _ClassVar[int]
+    STORE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STORE_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HANDLES_FIELD_NUMBER: _ClassVar[int]
+    ISA_FIELD_NUMBER: _ClassVar[int]
+    LEASE_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    rank: RankAddress
+    ready: bool
+    steps_running: int
+    store_bytes: int
+    store_budget_bytes: int
+    handles: int
+    isa: str
+    lease_age_ms: int
+    def __init__(self, rank: _Optional[_Union[RankAddress, _Mapping]] = ..., ready: _Optional[bool] = ..., steps_running: _Optional[int] = ..., store_bytes: _Optional[int] = ..., store_budget_bytes: _Optional[int] = ..., handles: _Optional[int] = ..., isa: _Optional[str] = ..., lease_age_ms: _Optional[int] = ...) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("epoch", "cp_size", "complete", "ranks", "steps_running", "steps_committed", "steps_failed")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CP_SIZE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_RUNNING_FIELD_NUMBER: _ClassVar[int]
+    STEPS_COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FAILED_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    cp_size: int
+    complete: bool
+    ranks: _containers.RepeatedCompositeFieldContainer[RankStatus]
+    steps_running: int
+    steps_committed: int
+    steps_failed: int
+    def __init__(self, epoch: _Optional[int] = ..., cp_size: _Optional[int] = ..., complete: _Optional[bool] = ..., ranks: _Optional[_Iterable[_Union[RankStatus, _Mapping]]] = ..., steps_running: _Optional[int] = ..., steps_committed: _Optional[int] = ..., steps_failed: _Optional[int] = ...) -> None: ...

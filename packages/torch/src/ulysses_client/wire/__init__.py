@@ -1,0 +1,1 @@
+"""Messages as they travel, and what they mean here."""

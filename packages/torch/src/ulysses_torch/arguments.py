@@ -1,0 +1,35 @@
+"""The command-line flags that trainers know, with their rules."""
+
+from __future__ import annotations
+
+import argparse
+
+ALGORITHM = "ulysses_cp_algo"
+POLICIES = ("full", "half")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --context-parallel-size, --context-parallel-algo and --context-parallel-kv-cache-policy."""
+    group = parser.add_argument_group("context parallelism")
+    group.add_argument(
+        "--context-parallel-size", type=_size, default=None, metavar="N", help="ranks of the cluster, more than 1"
+    )
+    group.add_argument(
+        "--context-parallel-algo", choices=[ALGORITHM], default=ALGORITHM, help="the only algorithm (default)"
+    )
+    group.add_argument(
+        "--context-parallel-kv-cache-policy",
+        choices=POLICIES,
+        default=None,
+        help="what ranks keep of K and V for backward; default: gathered K and V",
+    )
+
+
+def _size(text: str) -> int:
+    try:
+        size = int(text)
+    except ValueError:
+        size = 0
+    if size <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected an integer above 1")
+    return size

@@ -1,0 +1,174 @@
+"""The module that trainers put where their attention was."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ulysses_client.errors import ShapeMismatchError, UnsupportedError, field_error
+from ulysses_client.plan import (
+    DefaultGatherSizeCalculator,
+    DynamicGatherSizeCalculator,
+    GatherSizeCalculator,
+    Layout,
+    Strategy,
+    custom_gather_size,
+)
+from ulysses_client.run_step import StepOutcome
+
+from . import ops
+from .cp_group import CpGroup, cluster_of
+from .runtime import AttentionRuntime
+from .shards import check_inputs, row_dimension
+
+LAYOUTS = ("sbhd", "bshd", "thd")
+
+
+class UlyssesContextAttention(nn.Module):
+    """Attention over a sequence that is cut over several owners, computed by a cluster.
+
+    `core_attention` None means that the ranks' devices compute. `cp_group` is a cluster from `connect`, a
+    `torch.distributed` group whose members each hold a shard (its address is in ULYSSES_ADDRESS), or both as a pair.
+    """
+
+    def __init__(
+        self,
+        core_attention: nn.Module | None,
+        cp_group: CpGroup,
+        *,
+        gather_size_calculator: GatherSizeCalculator | None = None,
+        layout: Layout = "sbhd",
+        causal: bool = False,
+        window_size: tuple[int, int] = (-1, -1),
+        softmax_scale: float | None = None,
+        strategy: Strategy | None = None,
+        dropout_p: float = 0.0,
+    ) -> None:
+        """
+        gather_size_calculator: how long the gathered sequence is; default: a DynamicGatherSizeCalculator.
+        layout: `sbhd` [s, b, h, d], `bshd` [b, s, h, d] or `thd` [t, h, d], with s or t this owner's rows.
+        causal: row i sees no key after it (bottom-right aligned when s_q != s_kv).
+        window_size: keys that a row sees before and after its own; -1 is unbounded.
+        softmax_scale: default 1 / sqrt(d).
+        strategy: `heads` or `balanced`; default: whole heads when they divide, balanced otherwise.
+        """
+        super().__init__()
+        if core_attention is not None:
+            expected = "None, which means the ranks' devices"
+            raise field_error(UnsupportedError, "core_attention", type(core_attention).__name__, expected)
+        if layout not in LAYOUTS:
+            raise field_error(UnsupportedError, "layout", layout, f"one of {', '.join(LAYOUTS)}")
+        if dropout_p != 0:
+            raise field_error(UnsupportedError, "dropout_p", dropout_p, "0: attention dropout is not computed")
+        self._runtime = AttentionRuntime(cluster_of(cp_group))
+        self._runtime_number = self._runtime.number
+        self._calculator = gather_size_calculator or DynamicGatherSizeCalculator()
+        self._layout: Layout = layout
+        self._left, self._right = _band(causal, window_size)
+        self._scale = softmax_scale
+        self._strategy = strategy
+
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        attention_mask_lengths: Tensor | None = None,
+        cu_seqlens_q: Tensor | None = None,
+        cu_seqlens_kv: Tensor | None = None,
+        attention_bias: Tensor | None = None,
+        dropout_p: float = 0.0,
+        **kwargs: Any,
+    ) -> Tensor:
+        """
+        q: [s_local, b, h, d] float32, bfloat16 or float16 (or as `layout` says), h % h_kv == 0, d from 1 to 256.
+        k, v: [s_local, b, h_kv, d] like q.
+        attention_mask: bool or integer, not zero where visible, of the whole sequence: [s] or [b, s] of keys, or
+            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused.
+        attention_mask_lengths: [b] integer, length of each sample as the attention mask has it.
+        cu_seqlens_q, cu_seqlens_kv: [samples + 1] integer running sums of the whole packed sequence.
+        kwargs: reach a calculator's `calculate` untouched.
+        Returns out, shaped like q.
+        """
+        if attention_bias is not None:
+            raise field_error(UnsupportedError, "attention_bias", "a tensor", "None: biases are not computed")
+        if dropout_p != 0:
+            raise field_error(UnsupportedError, "dropout_p", dropout_p, "0: attention dropout is not computed")
+        q, k, v = _autocast(q), _autocast(k), _autocast(v)
+        check_inputs(q, k, v, self._layout)
+        extent = None if attention_mask is None else attention_mask.shape[-1]
+        size_q, size_kv, calculator = self._gather_sizes(q, k, v, extent, attention_mask_lengths, kwargs)
+        out: Tensor
+        out, _ = ops.attention(
+            q,
+            k,
+            v,
+            attention_mask,
+            attention_mask_lengths,
+            cu_seqlens_q,
+            cu_seqlens_kv,
+            None,
+            None,
+            self._runtime_number,
+            self._layout,
+            self._left,
+            self._right,
+            0.0 if self._scale is None else self._scale,
+            self._strategy,
+            size_q,
+            size_kv,
+            calculator,
+            torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad),
+        )
+        return out
+
+    @property
+    def last_outcome(self) -> StepOutcome | None:
+        """How the newest forward ran: plan, attempt, bytes; for progress lines."""
+        return self._runtime.last_outcome
+
+    def _gather_sizes(
+        self, q: Tensor, k: Tensor, v: Tensor, extent: int | None, lengths: Tensor | None, kwargs: dict[str, Any]
+    ) -> tuple[int | None, int | None, str | None]:
+        """Sizes from a calculator of the caller's own; the known ones run in the coordinator, which sees all shards."""
+        calculator = self._calculator
+        if type(calculator) is DefaultGatherSizeCalculator:
+            return None, None, "default"
+        if type(calculator) is DynamicGatherSizeCalculator:
+            return None, None, "dynamic"
+        rows = row_dimension(self._layout)
+
+        def size(tensor: Literal["q", "kv"], shard: Tensor) -> int | None:
+            known = {
+                "tensor": tensor,
+                "shard_rows": [shard.shape[rows]],
+                "attention_mask_lengths": None if lengths is None else lengths.tolist(),
+                "attention_mask_extent": extent,
+                "layout": self._layout,
+            }
+            return custom_gather_size(calculator, (q, k, v), kwargs, known)
+
+        size_q = size("q", q)
+        size_kv = size_q if q.shape[rows] == k.shape[rows] else size("kv", k)
+        if size_q is None or size_kv is None:
+            return None, None, "default"
+        return size_q, size_kv, None
+
+
+def _band(causal: bool, window_size: tuple[int, int]) -> tuple[int | None, int | None]:
+    left, right = (None if bound < 0 else bound for bound in window_size)
+    if causal and right not in (None, 0):
+        raise field_error(ShapeMismatchError, "window_size", list(window_size), "no keys after a row when causal")
+    return left, 0 if causal else right
+
+
+def _autocast(tensor: Tensor) -> Tensor:
+    """As PyTorch's own attention does: inputs in autocast's dtype."""
+    kind = tensor.device.type
+    if torch.is_autocast_enabled(kind) and tensor.is_floating_point():
+        return tensor.to(torch.get_autocast_dtype(kind))
+    return tensor

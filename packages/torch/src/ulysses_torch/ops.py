@@ -1,0 +1,163 @@
+"""The operators `ulysses::attention` and `ulysses::attention_backward`, for eager mode and `torch.compile` alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ulysses_client.attention_step import QkvShards, forward
+from ulysses_client.errors import ShapeMismatchError, UnsupportedError, field_error
+from ulysses_client.plan import Mask, RowRange, Segments, ValidRanges, classify_mask, float32
+from ulysses_client.wire.convert import StepView
+
+from .runtime import forward_of, keep_forward, no_forward, runtime_of
+from .shards import DTYPES, host_shard, result_like, row_dimension, writable_shard
+
+
+@torch.library.custom_op("ulysses::attention", mutates_args=())
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attention_mask: Tensor | None,
+    attention_mask_lengths: Tensor | None,
+    cu_seqlens_q: Tensor | None,
+    cu_seqlens_kv: Tensor | None,
+    valid_q: Tensor | None,
+    valid_kv: Tensor | None,
+    runtime: int,
+    layout: str,
+    left: int | None,
+    right: int | None,
+    scale: float,
+    strategy: str | None,
+    gather_size_q: int | None,
+    gather_size_kv: int | None,
+    calculator: str | None,
+    store: bool,
+) -> tuple[Tensor, Tensor]:
+    """`out` like q, and the handle that backward needs."""
+    owner = runtime_of(runtime)
+    rows, heads = row_dimension(layout), q.dim() - 2  # type: ignore[arg-type]
+    batch = 1 if layout == "thd" else q.shape[1 - rows]
+    bounds = Mask(left, right, _segments(cu_seqlens_q, cu_seqlens_kv), _valid_ranges(valid_q, valid_kv))
+    mask = (
+        bounds if attention_mask is None else _with_tensor(bounds, attention_mask, batch, q.shape[rows], k.shape[rows])
+    )
+    view = StepView(
+        dtype=DTYPES[q.dtype],
+        layout=layout,  # type: ignore[arg-type]
+        batch=batch,
+        q_heads=q.shape[heads],
+        kv_heads=k.shape[heads],
+        head_size=q.shape[-1],
+        q_rows=q.shape[rows],
+        kv_rows=k.shape[rows],
+        mask=mask,
+        scale=float32(scale if scale > 0 else 1 / math.sqrt(q.shape[-1])),
+        strategy=strategy,  # type: ignore[arg-type]
+        keep="store" if store else "none",
+        attention_mask_lengths=_integers(attention_mask_lengths),
+        attention_mask_extent=None if attention_mask is None else attention_mask.shape[-1],
+        gather_size_q=gather_size_q,
+        gather_size_kv=gather_size_kv,
+        gather_size_calculator=calculator,
+    )
+    out = result_like(q)
+    inputs = QkvShards(*(host_shard(tensor, layout) for tensor in (q, k, v)))  # type: ignore[arg-type]
+    stored = forward(owner.cluster, view, inputs, writable_shard(out, layout))  # type: ignore[arg-type]
+    owner.last_outcome = stored.outcome
+    return out.to(q.device), keep_forward(stored) if store else no_forward()
+
+
+@attention.register_fake
+def _(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return q.new_empty(q.shape), torch.empty(1, dtype=torch.int64, device="cpu")
+
+
+@torch.library.custom_op("ulysses::attention_backward", mutates_args=())
+def attention_backward(
+    dout: Tensor, q: Tensor, k: Tensor, v: Tensor, handle: Tensor, layout: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dq like q, dk and dv like k. The inputs are read again when forward must be repeated."""
+    results = [result_like(tensor) for tensor in (q, k, v)]
+    inputs = QkvShards(*(host_shard(tensor, layout) for tensor in (q, k, v)))  # type: ignore[arg-type]
+    shards = [writable_shard(result, layout) for result in results]  # type: ignore[arg-type]
+    forward_of(handle).backward(inputs, host_shard(dout, layout), *shards)  # type: ignore[arg-type]
+    dq, dk, dv = (result.to(q.device) for result in results)
+    return dq, dk, dv
+
+
+@attention_backward.register_fake
+def _(dout: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, k, v = inputs[:3]
+    ctx.layout = inputs[10]
+    # The handle is saved like a tensor, so that checkpointing drops it with the rest.
+    ctx.save_for_backward(q, k, v, output[1])
+
+
+def _backward(ctx: Any, dout: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    if dout is None:
+        return (None,) * 19
+    q, k, v, handle = ctx.saved_tensors
+    return (*attention_backward(dout, q, k, v, handle, ctx.layout), *(None,) * 16)
+
+
+def _refuse_double_backward(ctx: Any, *_: Tensor | None) -> None:
+    raise field_error(UnsupportedError, "create_graph", True, "False: gradients are of the first order")
+
+
+attention.register_autograd(_backward, setup_context=_save_for_backward)
+attention_backward.register_autograd(_refuse_double_backward)
+
+
+def _with_tensor(bounds: Mask, attention_mask: Tensor, batch: int, q_rows: int, kv_rows: int) -> Mask:
+    """The bounds and a boolean mask of the whole sequence: [s] or [b, s] of keys, or [b, 1, s_q, s_kv]."""
+    if attention_mask.is_floating_point():
+        expected = "a boolean or integer mask, not zero where visible; float biases are not supported"
+        raise field_error(UnsupportedError, "attention_mask.dtype", attention_mask.dtype, expected)
+    if bounds.segments is not None or bounds.valid_ranges is not None:
+        expected = "absent when cu_seqlens or valid ranges are given"
+        raise field_error(ShapeMismatchError, "attention_mask", "a tensor", expected)
+    shape = attention_mask.shape
+    s_kv = shape[-1] if len(shape) else 0
+    s_q = shape[2] if len(shape) == 4 else s_kv if q_rows == kv_rows else q_rows
+    said = classify_mask(attention_mask.cpu().numpy(), batch, s_q, s_kv)
+    if len(shape) != 4:
+        return Mask(bounds.left, bounds.right, None, said.valid_ranges)
+    if bounds.left is not None or bounds.right is not None:
+        expected = "[s] or [b, s] when causal or window_size sets a band"
+        raise field_error(ShapeMismatchError, "attention_mask.shape", list(shape), expected)
+    return said
+
+
+def _segments(cu_seqlens_q: Tensor | None, cu_seqlens_kv: Tensor | None) -> Segments | None:
+    q = _integers(cu_seqlens_q)
+    if q is None:
+        if cu_seqlens_kv is not None:
+            raise field_error(ShapeMismatchError, "cu_seqlens_q", None, "running sums, because cu_seqlens_kv has them")
+        return None
+    kv = _integers(cu_seqlens_kv)
+    return Segments(q, q if kv is None else kv)
+
+
+def _valid_ranges(q: Tensor | None, kv: Tensor | None) -> ValidRanges | None:
+    if q is None or kv is None:
+        return None
+    return ValidRanges(_ranges(q), _ranges(kv))
+
+
+def _ranges(ranges: Tensor) -> tuple[RowRange, ...]:
+    return tuple(RowRange(int(begin), int(end)) for begin, end in ranges.tolist())
+
+
+def _integers(tensor: Tensor | None) -> tuple[int, ...] | None:
+    return None if tensor is None else tuple(int(each) for each in np.asarray(tensor.cpu()))

@@ -1,0 +1,258 @@
+"""Forward and backward through a real cluster, from plain arrays."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.cluster import TestCluster
+from ulysses_client.attention_step import QkvShards, forward
+from ulysses_client.cluster import Cluster, connect
+from ulysses_client.errors import (
+    CancelledError,
+    ConfigError,
+    DeadlineError,
+    PeerLostError,
+    ShapeMismatchError,
+    StepMismatchError,
+    UlyssesError,
+)
+from ulysses_client.plan import Mask
+from ulysses_client.wire.convert import StepView
+
+from .reference import attention_gradients
+
+HEADS, KV_HEADS, SIZE = 5, 1, 16
+
+
+def view_of(q_rows: int, **changes: object) -> StepView:
+    view = StepView(
+        "f32", "sbhd", 1, HEADS, KV_HEADS, SIZE, q_rows, q_rows, Mask(right=0), 0.25, None, "store",
+        gather_size_calculator="dynamic",
+    )  # fmt: skip
+    return replace(view, **changes)
+
+
+def inputs(rows: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """q, k, v, dout, float32 [s, 1, h, d] each."""
+    random = np.random.default_rng(seed)
+    return tuple(
+        random.standard_normal((rows, 1, heads, SIZE), np.float32) for heads in (HEADS, KV_HEADS, KV_HEADS, HEADS)
+    )
+
+
+def step(connection: Cluster, view: StepView, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """out, dq, dk, dv of one owner's shard."""
+    q, k, v, dout = (array.view(np.uint8) for array in arrays)
+    out, dq, dk, dv = (np.zeros_like(array) for array in (arrays[0], *arrays[:3]))
+    qkv = QkvShards(q, k, v)
+    stored = forward(connection, view, qkv, out.view(np.uint8))
+    stored.backward(qkv, dout, *(array.view(np.uint8) for array in (dq, dk, dv)))
+    return out, dq, dk, dv
+
+
+def spmd(address: str, splits: list[int], arrays: tuple[np.ndarray, ...], **options: object) -> list[np.ndarray]:
+    """One owner per thread, each with its shard; results of the whole sequence."""
+    begins = np.cumsum([0, *splits])
+
+    def owner(index: int) -> tuple[np.ndarray, ...]:
+        shards = [np.ascontiguousarray(array[begins[index] : begins[index + 1]]) for array in arrays]
+        with connect(
+            address, session=f"spmd-{splits}", owner_index=index, owner_count=len(splits), **options
+        ) as connection:
+            return step(connection, view_of(splits[index]), *shards)
+
+    with ThreadPoolExecutor(len(splits)) as pool:
+        results = list(pool.map(owner, range(len(splits))))
+    return [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+@pytest.mark.parametrize("splits", [[1], [2], [127], [60, 0, 67], [31, 32, 32, 32, 0]])
+def test_any_owners_of_any_rows_get_the_float64_result(cluster: TestCluster, splits: list[int]) -> None:
+    arrays = inputs(sum(splits))
+    expected = attention_gradients(*arrays, scale=0.25)
+    for got, want in zip(spmd(cluster.address, splits, arrays), expected, strict=True):
+        np.testing.assert_allclose(got, want, atol=2e-5)
+
+
+def test_results_do_not_depend_on_who_holds_the_rows(cluster: TestCluster) -> None:
+    arrays = inputs(127)
+    whole = spmd(cluster.address, [127], arrays)
+    for got, want in zip(spmd(cluster.address, [100, 1, 26], arrays), whole, strict=True):
+        assert (got == want).all()
+
+
+def test_rows_in_any_stride_give_the_same_bits(cluster: TestCluster) -> None:
+    arrays = inputs(50)
+    # [1, h, s, d] in memory, as many models make it.
+    strided = [array.transpose(1, 2, 0, 3).copy().transpose(2, 0, 1, 3) for array in arrays]
+    with connect(cluster.address) as connection:
+        plain = step(connection, view_of(50), *arrays)
+        for got, want in zip(step(connection, view_of(50), *strided), plain, strict=True):
+            assert (got == want).all()
+
+
+def test_several_calls_are_in_flight_at_once(cluster: TestCluster) -> None:
+    arrays = inputs(200)
+    with connect(cluster.address) as connection, ThreadPoolExecutor(6) as pool:
+        alone = step(connection, view_of(200), *arrays)
+        for results in pool.map(lambda _: step(connection, view_of(200), *arrays), range(12)):
+            assert all((got == want).all() for got, want in zip(results, alone, strict=True))
+
+
+def test_owners_that_disagree_hear_who_and_what(cluster: TestCluster) -> None:
+    def owner(index: int) -> UlyssesError | None:
+        with connect(cluster.address, session="disagree", owner_index=index, owner_count=3) as connection:
+            q, k, v, _ = (array.view(np.uint8) for array in inputs(4))
+            try:
+                forward(connection, view_of(4, scale=0.5 if index == 1 else 0.25), QkvShards(q, k, v), np.zeros_like(q))
+            except UlyssesError as error:
+                return error
+            return None
+
+    with ThreadPoolExecutor(3) as pool:
+        errors = list(pool.map(owner, range(3)))
+    for error in errors:
+        assert isinstance(error, StepMismatchError)
+        assert error.field == "scale"
+        assert error.peer == "owner 1"
+
+
+def test_a_missing_owner_is_named_at_the_deadline(cluster: TestCluster) -> None:
+    q, k, v, _ = (array.view(np.uint8) for array in inputs(4))
+    with (
+        connect(cluster.address, session="alone", owner_count=2, deadline_ms=500) as connection,
+        pytest.raises(DeadlineError),
+    ):
+        forward(connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
+
+
+def test_nobody_at_the_address_is_said_within_five_seconds() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = time.monotonic()
+    q, k, v, _ = (array.view(np.uint8) for array in inputs(4))
+    with connect(f"127.0.0.1:{port}") as connection, pytest.raises(PeerLostError):
+        forward(connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
+    assert time.monotonic() - started < 5
+
+
+def test_a_silent_address_is_said_within_five_seconds() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        started = time.monotonic()
+        q, k, v, _ = (array.view(np.uint8) for array in inputs(4))
+        with connect(f"127.0.0.1:{silent.getsockname()[1]}") as connection, pytest.raises(PeerLostError):
+            forward(connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
+        assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "field"),
+    [
+        ({"address": "nowhere"}, ConfigError, "address"),
+        ({"owner_index": 2, "owner_count": 2, "session": "s"}, ShapeMismatchError, "owner_index"),
+        ({"owner_count": 2}, ShapeMismatchError, "session"),
+        ({"owner_count": 0}, ShapeMismatchError, "owner_count"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(arguments: dict[str, object], error: type[UlyssesError], field: str) -> None:
+    with pytest.raises(error) as refused:
+        connect(**{"address": "127.0.0.1:1", **arguments})
+    assert refused.value.field == field
+
+
+def test_ctrl_c_ends_a_wait_for_other_owners(cluster: TestCluster) -> None:
+    q, k, v, _ = (array.view(np.uint8) for array in inputs(4))
+    with connect(cluster.address, session="interrupted", owner_count=2) as connection:
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            forward(connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
+        assert time.monotonic() - started < 5
+        timer.join()
+
+
+def test_close_ends_running_calls_and_every_thread(cluster: TestCluster) -> None:
+    before = set(threading.enumerate())
+    connection = connect(cluster.address, session="closed", owner_count=2)
+    alone = connect(cluster.address)
+    step(alone, view_of(40), *inputs(40))
+    q, k, v, _ = (array.view(np.uint8) for array in inputs(4))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(forward, connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
+        started = time.monotonic()
+        while not any(thread.name == "ulysses-step" for thread in threading.enumerate()):
+            assert time.monotonic() - started < 5
+        connection.close()
+        with pytest.raises((CancelledError, PeerLostError)):
+            waiting.result(5)
+    alone.close()
+    alone.close()
+    with pytest.raises(CancelledError):
+        step(alone, view_of(4), *inputs(4))
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("splits", [[4000], [1700, 2300]])
+def test_a_rank_killed_in_a_running_step_is_survived_with_the_same_bits(mortal: TestCluster, splits: list[int]) -> None:
+    arrays = inputs(sum(splits))
+    alone = spmd(mortal.address, splits, arrays)
+    heard: list[UlyssesError] = []
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(spmd, mortal.address, splits, arrays, on_replay=lambda error, _: heard.append(error))
+        mortal.wait_running()
+        mortal.kill(1)
+        result = again.result(60)
+    assert all((got == want).all() for got, want in zip(result, alone, strict=True))
+    assert heard
+    assert all(error.retryable for error in heard)
+    mortal.wait_complete()
+
+
+def test_a_rank_killed_between_forward_and_backward_is_survived_with_the_same_bits(mortal: TestCluster) -> None:
+    arrays = inputs(300)
+    q, k, v, dout = (array.view(np.uint8) for array in arrays)
+    heard: list[str] = []
+    with connect(mortal.address, on_replay=lambda error, _: heard.append(error.code)) as connection:
+        _, *alone = step(connection, view_of(300), *arrays)
+        stored = forward(connection, view_of(300), QkvShards(q, k, v), np.zeros_like(q))
+        mortal.kill(0)
+        mortal.wait_complete()
+        gradients = [np.zeros_like(array) for array in arrays[:3]]
+        stored.backward(QkvShards(q, k, v), dout, *(array.view(np.uint8) for array in gradients))
+    assert all((got == want).all() for got, want in zip(gradients, alone, strict=True))
+    assert "HANDLE_GONE" in heard
+
+
+def test_a_forward_can_be_dropped_and_a_backward_repeated(mortal: TestCluster) -> None:
+    arrays = inputs(64)
+    q, k, v, dout = (array.view(np.uint8) for array in arrays)
+    with connect(mortal.address) as connection:
+        stored = forward(connection, view_of(64), QkvShards(q, k, v), np.zeros_like(q))
+        assert mortal.store_bytes() > 0
+        results = []
+        for _ in range(2):
+            gradients = [np.zeros_like(array) for array in arrays[:3]]
+            stored.backward(QkvShards(q, k, v), dout, *(array.view(np.uint8) for array in gradients))
+            results.append(gradients)
+            assert mortal.store_bytes() == 0
+        assert all((a == b).all() for a, b in zip(*results, strict=True))
+        forward(connection, view_of(64, keep="none"), QkvShards(q, k, v), np.zeros_like(q))
+        assert mortal.store_bytes() == 0
+        dropped = forward(connection, view_of(64), QkvShards(q, k, v), np.zeros_like(q))
+        dropped.release()
+        deadline_at = time.monotonic() + 5
+        while mortal.store_bytes() > 0:
+            assert time.monotonic() < deadline_at

@@ -1,0 +1,296 @@
+"""Out and gradients of the module, eager."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.cluster import TestCluster
+from ulysses_torch import (
+    Cluster,
+    DefaultGatherSizeCalculator,
+    GatherSizeCalculator,
+    HandleGoneError,
+    ShapeMismatchError,
+    StepMismatchError,
+    UlyssesContextAttention,
+    UnsupportedError,
+    connect,
+)
+
+from .parity import expect_parity, local_attention, random_inputs, results
+
+
+@pytest.fixture(scope="module")
+def connection(cluster: TestCluster) -> Iterator[Cluster]:
+    with connect(cluster.address) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", ["sbhd", "bshd", "thd"])
+def test_every_dtype_in_every_layout(connection: Cluster, dtype: torch.dtype, layout: str) -> None:
+    shape = {"sbhd": (127, 2, 6, 32), "bshd": (2, 127, 6, 32), "thd": (127, 6, 32)}[layout]
+    attention = UlyssesContextAttention(None, connection, layout=layout, causal=True)
+    expect_parity(attention, local_attention(layout, causal=True), random_inputs(shape, 2, dtype))
+
+
+@pytest.mark.parametrize(
+    ("rows", "heads", "kv_heads", "size"), [(1, 1, 1, 1), (2, 5, 1, 8), (64, 3, 3, 256), (333, 28, 4, 16)]
+)
+def test_lengths_and_heads_that_do_not_divide(
+    connection: Cluster, rows: int, heads: int, kv_heads: int, size: int
+) -> None:
+    inputs = random_inputs((rows, 1, heads, size), kv_heads, torch.float32)
+    expect_parity(UlyssesContextAttention(None, connection), local_attention("sbhd"), inputs)
+
+
+def test_a_strategy_a_window_and_a_scale_are_used(connection: Cluster) -> None:
+    inputs = random_inputs((100, 1, 4, 16), 4, torch.float32)
+    rows, keys = torch.arange(100)[:, None], torch.arange(100)
+    window = (keys <= rows) & (keys >= rows - 7)
+    attention = UlyssesContextAttention(
+        None, connection, causal=True, window_size=(7, -1), softmax_scale=0.5, strategy="balanced"
+    )
+
+    def local(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return local_attention("sbhd", window)(q * (0.5 * 16**0.5), k, v)
+
+    expect_parity(attention, local, inputs)
+    assert attention.last_outcome is not None
+    assert attention.last_outcome.planned.plan.spec.strategy == "balanced"
+
+
+def test_packed_samples_do_not_see_each_other(connection: Cluster) -> None:
+    cu_seqlens = torch.tensor([0, 50, 51, 51, 130], dtype=torch.int32)
+    sample = torch.bucketize(torch.arange(130), cu_seqlens[1:], right=True)
+    same = sample[:, None] == sample
+    attention = UlyssesContextAttention(None, connection, layout="thd", causal=True)
+    expect_parity(
+        lambda q, k, v: attention(q, k, v, cu_seqlens_q=cu_seqlens),
+        local_attention("thd", same, causal=True),
+        random_inputs((130, 4, 16), 2, torch.float32),
+    )
+
+
+@pytest.mark.parametrize("form", ["keys", "matrix"])
+def test_padding_on_either_side_is_not_seen(connection: Cluster, form: str) -> None:
+    keys = torch.ones(3, 40, dtype=torch.bool)
+    keys[0, :11] = False
+    keys[1, 29:] = False
+    matrix = keys[:, None, None, :] & keys[:, None, :, None] & torch.ones(40, 40, dtype=torch.bool).tril()
+    attention = UlyssesContextAttention(None, connection, layout="bshd", causal=form == "keys")
+    inputs = random_inputs((3, 40, 2, 16), 2, torch.float32)
+    mask = keys if form == "keys" else matrix
+    expect_parity(lambda q, k, v: attention(q, k, v, mask), local_attention("bshd", matrix), inputs)
+
+
+def test_more_keys_than_queries_are_aligned_at_the_end(connection: Cluster) -> None:
+    q, _, _, dout = random_inputs((20, 1, 3, 16), 3, torch.float32)
+    _, k, v, _ = random_inputs((55, 1, 3, 16), 3, torch.float32, seed=1)
+    attention = UlyssesContextAttention(None, connection, causal=True)
+    expect_parity(attention, local_attention("sbhd", causal=True), (q, k, v, dout))
+
+
+def test_tensors_of_any_stride_are_taken_as_they_are(connection: Cluster) -> None:
+    inputs = random_inputs((60, 2, 4, 16), 4, torch.float32)
+    attention = UlyssesContextAttention(None, connection, causal=True)
+    plain = results(attention, *inputs)
+    strided = tuple(tensor.permute(1, 3, 2, 0).contiguous().permute(3, 0, 2, 1) for tensor in inputs)
+    assert not strided[0].is_contiguous()
+
+    def of_views(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return attention(*(tensor.permute(1, 3, 2, 0).contiguous().permute(3, 0, 2, 1) for tensor in (q, k, v)))
+
+    for got, want in zip(results(of_views, *strided), plain, strict=True):
+        assert torch.equal(got, want)
+
+
+class FromKwargs(GatherSizeCalculator):
+    def calculate(self, *args: object, **kwargs: object) -> int | None:
+        size = kwargs.get("gather_size")
+        return size if isinstance(size, int) else None
+
+
+def test_rows_beyond_a_custom_gather_size_are_zero(connection: Cluster) -> None:
+    inputs = random_inputs((50, 1, 3, 16), 3, torch.float32)
+    attention = UlyssesContextAttention(None, connection, gather_size_calculator=FromKwargs(), causal=True)
+    got = results(lambda q, k, v: attention(q, k, v, gather_size=41), *inputs)
+    whole = results(UlyssesContextAttention(None, connection, causal=True), *(tensor[:41] for tensor in inputs))
+    for result, want in zip(got, whole, strict=True):
+        assert not result[41:].any()
+        assert torch.equal(result[:41], want)
+    with pytest.raises(ShapeMismatchError):
+        attention(*inputs[:3], gather_size=51)
+
+
+def test_lengths_say_how_much_of_a_padded_batch_is_exchanged(connection: Cluster) -> None:
+    lengths = torch.tensor([30, 12])
+    keys = torch.arange(50) < lengths[:, None]
+    seen = keys[:, None, None, :] & keys[:, None, :, None]
+    attention = UlyssesContextAttention(None, connection, layout="bshd", causal=True)
+    expect_parity(
+        lambda q, k, v: attention(q, k, v, attention_mask_lengths=lengths),
+        local_attention("bshd", seen, causal=True),
+        random_inputs((2, 50, 3, 16), 1, torch.float32),
+    )
+    assert attention.last_outcome is not None
+    assert attention.last_outcome.planned.padding_rows_not_exchanged == 40
+
+
+def test_the_default_calculator_is_aligned_and_says_what_else_to_use(connection: Cluster) -> None:
+    aligned = UlyssesContextAttention(None, connection, gather_size_calculator=DefaultGatherSizeCalculator())
+    inputs = random_inputs((60, 1, 3, 16), 3, torch.float32)
+    expect_parity(aligned, local_attention("sbhd"), inputs)
+    with pytest.raises(ShapeMismatchError, match="DynamicGatherSizeCalculator"):
+        aligned(*random_inputs((60, 1, 4, 16), 4, torch.float32)[:3])
+
+
+@pytest.mark.parametrize("splits", [[0, 40, 41], [30, 29, 28, 27, 26]])
+def test_owners_of_any_number_hold_the_sequence(cluster: TestCluster, splits: list[int]) -> None:
+    inputs = random_inputs((sum(splits), 2, 5, 16), 1, torch.float32)
+    shards = list(zip(*(tensor.split(splits) for tensor in inputs), strict=True))
+
+    def owner(index: int) -> tuple[Tensor, ...]:
+        with connect(
+            cluster.address, session=f"owners-{splits}", owner_index=index, owner_count=len(splits)
+        ) as connected:
+            return results(UlyssesContextAttention(None, connected, causal=True), *shards[index])
+
+    with ThreadPoolExecutor(len(splits)) as pool:
+        parts = list(pool.map(owner, range(len(splits))))
+    with connect(cluster.address) as alone:
+        whole = expect_parity(
+            UlyssesContextAttention(None, alone, causal=True), local_attention("sbhd", causal=True), inputs
+        )
+    for got, want in zip(zip(*parts, strict=True), whole, strict=True):
+        assert torch.equal(torch.cat(got), want)
+
+
+@pytest.mark.parametrize("killed", ["forward", "backward"])
+def test_a_killed_rank_does_not_change_a_bit(mortal: TestCluster, killed: str) -> None:
+    inputs = random_inputs((3000, 1, 5, 32), 1, torch.float32)
+    leaves = [tensor.requires_grad_() for tensor in inputs[:3]]
+    with connect(mortal.address) as connected, ThreadPoolExecutor(1) as pool:
+        attention = UlyssesContextAttention(None, connected, causal=True)
+        alone = results(attention, *inputs)
+        mortal.wait_idle()
+
+        def kill() -> None:
+            mortal.wait_running()
+            mortal.kill(1)
+
+        killing = pool.submit(kill) if killed == "forward" else None
+        out = attention(*leaves)
+        if killing is None:
+            mortal.wait_idle()
+            killing = pool.submit(kill)
+        gradients = torch.autograd.grad(out, leaves, inputs[3])
+        killing.result()
+        mortal.wait_complete()
+    for got, want in zip((out, *gradients), alone, strict=True):
+        assert torch.equal(got, want)
+
+
+def test_what_ranks_keep_follows_the_graph(mortal: TestCluster) -> None:
+    inputs = random_inputs((64, 1, 4, 16), 4, torch.float32)
+    with connect(mortal.address) as connected:
+        attention = UlyssesContextAttention(None, connected)
+
+        def wait_for_empty_store() -> None:
+            for _ in range(1000):
+                if mortal.store_bytes() == 0:
+                    return
+            raise AssertionError("the ranks still keep a forward")
+
+        attention(*inputs[:3])
+        with torch.no_grad():
+            attention(*(tensor.requires_grad_() for tensor in inputs[:3]))
+        assert mortal.store_bytes() == 0
+        out = attention(*inputs[:3])
+        assert mortal.store_bytes() > 0
+        del out
+        wait_for_empty_store()
+        attention(*inputs[:3]).sum().backward()
+        wait_for_empty_store()
+
+
+def test_a_graph_that_is_retained_gives_the_same_gradients_again(connection: Cluster) -> None:
+    q, k, v, dout = random_inputs((64, 1, 4, 16), 4, torch.float32)
+    leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
+    out = UlyssesContextAttention(None, connection)(*leaves)
+    first = torch.autograd.grad(out, leaves, dout, retain_graph=True)
+    second = torch.autograd.grad(out, leaves, dout)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_gradients_of_gradients_are_refused_by_name(connection: Cluster) -> None:
+    q, k, v, dout = random_inputs((8, 1, 2, 16), 2, torch.float32)
+    q.requires_grad_()
+    out = UlyssesContextAttention(None, connection)(q, k, v)
+    (dq,) = torch.autograd.grad(out, q, dout.requires_grad_(), create_graph=True)
+    with pytest.raises(UnsupportedError) as refused:
+        torch.autograd.grad(dq.sum(), dout)
+    assert refused.value.field == "create_graph"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "field"),
+    [
+        (lambda a, q, k, v: a(q, k, v, dropout_p=0.1), UnsupportedError, "dropout_p"),
+        (lambda a, q, k, v: a(q, k, v, attention_bias=torch.zeros(8)), UnsupportedError, "attention_bias"),
+        (lambda a, q, k, v: a(q, k, v, torch.zeros(8)), UnsupportedError, "attention_mask.dtype"),
+        (lambda a, q, k, v: a(q.double(), k.double(), v.double()), UnsupportedError, "q.dtype"),
+        (lambda a, q, k, v: a(q, k.bfloat16(), v), ShapeMismatchError, "k.dtype"),
+        (lambda a, q, k, v: a(q, k, v[:4]), ShapeMismatchError, "v.shape"),
+        (lambda a, q, k, v: a(q[0], k, v), ShapeMismatchError, "q.shape"),
+        (lambda a, q, k, v: a(q, k[..., :8], v[..., :8]), ShapeMismatchError, "k.shape[3]"),
+        (lambda a, q, k, v: a(q[:, :, :1], k, v), ShapeMismatchError, "kvHeads"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused_by_name(
+    connection: Cluster, call: object, error: type[Exception], field: str
+) -> None:
+    attention = UlyssesContextAttention(None, connection)
+    with pytest.raises(error) as refused:
+        call(attention, *random_inputs((8, 1, 2, 16), 2, torch.float32)[:3])
+    assert refused.value.field == field
+
+
+def test_options_that_are_not_computed_are_refused(connection: Cluster) -> None:
+    for options, field in (
+        ({"core_attention": torch.nn.Identity()}, "core_attention"),
+        ({"dropout_p": 0.1}, "dropout_p"),
+        ({"layout": "bhsd"}, "layout"),
+        ({"cp_group": "127.0.0.1:7100"}, "cp_group"),
+    ):
+        with pytest.raises(UnsupportedError) as refused:
+            UlyssesContextAttention(**{"core_attention": None, "cp_group": connection, **options})
+        assert refused.value.field == field
+    with pytest.raises(ShapeMismatchError):
+        UlyssesContextAttention(None, connection, causal=True, window_size=(3, 3))
+
+
+def test_wrong_shapes_between_owners_name_the_owner(cluster: TestCluster) -> None:
+    def owner(index: int) -> Exception | None:
+        with connect(cluster.address, session="shapes", owner_index=index, owner_count=3) as connected:
+            heads = 4 if index == 2 else 2
+            try:
+                UlyssesContextAttention(None, connected)(*random_inputs((8, 1, heads, 16), heads, torch.float32)[:3])
+            except StepMismatchError as error:
+                return error
+            return None
+
+    with ThreadPoolExecutor(3) as pool:
+        assert {error and error.peer for error in pool.map(owner, range(3))} == {"owner 2"}
+
+
+def test_a_forward_whose_connection_was_closed_says_so(cluster: TestCluster) -> None:
+    q, k, v, dout = random_inputs((8, 1, 2, 16), 2, torch.float32)
+    with connect(cluster.address) as connected:
+        out = UlyssesContextAttention(None, connected)(q.requires_grad_(), k, v)
+    with pytest.raises(Exception, match="closed") as refused:
+        out.backward(dout)
+    assert not isinstance(refused.value, HandleGoneError)

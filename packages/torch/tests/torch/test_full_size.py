@@ -1,0 +1,35 @@
+"""The largest case, for `npm run test:torch:full`: minutes of float64 arithmetic."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from tests.cluster import running_cluster
+from ulysses_torch import UlyssesContextAttention, connect
+
+from .parity import FLOOR, random_inputs, results
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_8190_rows_of_32_heads_on_8_ranks_in_bf16_with_all_gradients() -> None:
+    inputs = random_inputs((8190, 2, 32, 128), 32, torch.bfloat16)
+    with running_cluster(8) as cluster, connect(cluster.address, deadline_ms=600_000) as connected:
+        got = results(UlyssesContextAttention(None, connected, causal=True), *inputs)
+
+    def local(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """One head of one sample, [s, d]."""
+        return scaled_dot_product_attention(q[None, None], k[None, None], v[None, None], is_causal=True)[0, 0]
+
+    worst = torch.zeros(4, dtype=torch.float64)
+    peer = torch.zeros(4, dtype=torch.float64)
+    for batch in range(2):
+        for head in range(32):
+            one = [tensor[:, batch, head] for tensor in inputs]
+            exact = results(local, *(tensor.double() for tensor in one))
+            own = results(local, *one)
+            for index, (want, theirs, ours) in enumerate(zip(exact, own, got, strict=True)):
+                peer[index] = max(peer[index], (theirs.double() - want).abs().max())
+                worst[index] = max(worst[index], (ours[:, batch, head].double() - want).abs().max())
+    assert (worst <= 2 * peer + FLOOR).all(), f"out, dq, dk, dv: {worst} from float64, PyTorch's own {peer}"

@@ -1,0 +1,103 @@
+"""Trainer processes that each hold a shard, as `torchrun` starts them."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cluster import TestCluster
+from ulysses_torch import UlyssesContextAttention, connect
+
+from .parity import expect_parity, local_attention, random_inputs
+
+PROGRAM = """
+import sys
+import torch, torch.distributed as dist
+from ulysses_torch import UlyssesContextAttention, connect
+from tests.torch.parity import random_inputs, results
+
+dist.init_process_group("gloo")
+splits = [int(each) for each in sys.argv[2].split(",")]
+rank = dist.get_rank()
+group = dist.group.WORLD
+if sys.argv[3] == "both":
+    group = (group, connect(sys.argv[4], job="spmd"))
+shards = [tensor.split(splits)[rank] for tensor in random_inputs((sum(splits), 1, 5, 16), 1, torch.float32)]
+first, second = (UlyssesContextAttention(None, group, causal=True) for _ in range(2))
+parts = results(lambda q, k, v: first(q, k, v), *shards)
+again = results(lambda q, k, v: second(q, k, v), *shards)
+assert all(torch.equal(a, b) for a, b in zip(parts, again))
+torch.save(parts, f"{sys.argv[1]}/{rank}.pt")
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize(("splits", "how"), [([40, 1, 22, 64], "environment"), ([60, 67], "both")])
+def test_a_process_group_says_who_the_owners_are(
+    cluster: TestCluster, tmp_path: Path, splits: list[int], how: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    root = Path(__file__).parents[2]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}",
+        "OMP_NUM_THREADS": "1",
+    }
+    environment.pop("ULYSSES_ADDRESS", None)
+    if how == "environment":
+        environment["ULYSSES_ADDRESS"] = cluster.address
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(len(splits))]
+    arguments = [str(program), str(tmp_path), ",".join(map(str, splits)), how, cluster.address]
+    finished = subprocess.run(
+        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(len(splits))]
+    inputs = random_inputs((sum(splits), 1, 5, 16), 1, torch.float32)
+    with connect(cluster.address) as alone:
+        whole = expect_parity(
+            UlyssesContextAttention(None, alone, causal=True), local_attention("sbhd", causal=True), inputs
+        )
+    for got, want in zip(zip(*parts, strict=True), whole, strict=True):
+        assert torch.equal(torch.cat(got), want)
+
+
+def test_ctrl_c_ends_a_backward_that_waits(cluster: TestCluster) -> None:
+    """Owner 1 never calls backward, so owner 0 waits for it."""
+    program = (
+        "import sys, threading, torch\n"
+        "from ulysses_torch import UlyssesContextAttention, connect\n"
+        "owners = [connect(sys.argv[1], session='ctrl-c', owner_index=i, owner_count=2) for i in range(2)]\n"
+        "q = [torch.randn(8, 1, 2, 16, requires_grad=True) for _ in owners]\n"
+        "call = lambda i: UlyssesContextAttention(None, owners[i])(q[i], q[i], q[i])\n"
+        "other = threading.Thread(target=call, args=(1,))\n"
+        "other.start()\n"
+        "out = call(0)\n"
+        "other.join()\n"
+        "print('waits', flush=True)\n"
+        "try:\n"
+        "    out.sum().backward()\n"
+        "except KeyboardInterrupt:\n"
+        "    [owner.close() for owner in owners]\n"
+        "    print('interrupted', [thread.name for thread in threading.enumerate()], flush=True)\n"
+    )
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, cluster.address],
+        env={**os.environ, "PYTHONPATH": str(root / "src")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waits\n"
+    cluster.wait_running()
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "interrupted ['MainThread']\n"
+    assert process.wait(10) == 0
+    process.stdout.close()

@@ -1,0 +1,123 @@
+"""Training as trainers do it: losses follow local attention's."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from tests.cluster import TestCluster
+from ulysses_torch import Cluster, UlyssesContextAttention, connect
+
+from .model import Model, batches, train
+
+# Odd, shorter than cp_size, growing and shrinking.
+LENGTHS = [127, 64, 2, 1, 91, 200, 33, 127, 5, 150]
+
+
+def local(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (tensor.permute(1, 2, 0, 3) for tensor in (q, k, v))
+    return scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).permute(2, 0, 1, 3)
+
+
+@pytest.fixture(scope="module")
+def connection(cluster: TestCluster) -> Iterator[Cluster]:
+    with connect(cluster.address) as connected:
+        yield connected
+
+
+@pytest.fixture
+def attention(connection: Cluster) -> UlyssesContextAttention:
+    return UlyssesContextAttention(None, connection, causal=True)
+
+
+def test_ten_steps_follow_local_attention(attention: UlyssesContextAttention) -> None:
+    data = batches(LENGTHS)
+    model = Model(attention)
+    losses = train(model, data)
+    assert losses == pytest.approx(train(Model(local), data), rel=5e-5)
+    assert losses[-1] < losses[0]
+    model.eval()
+    with torch.no_grad():
+        reference = Model(local)
+        reference.load_state_dict(model.state_dict())
+        evaluation = batches([127], batch=1)[0]
+        assert model(evaluation).item() == pytest.approx(reference(evaluation).item(), rel=5e-5)
+
+
+@pytest.mark.parametrize("kind", ["reentrant", "non-reentrant"])
+def test_activation_checkpointing_changes_nothing_but_memory(attention: UlyssesContextAttention, kind: str) -> None:
+    data = batches(LENGTHS[:4])
+    assert train(Model(attention, kind), data) == train(Model(attention), data)
+
+
+def test_checkpointed_layers_keep_one_forward_at_a_time(mortal: TestCluster) -> None:
+    data = batches([64])[0]
+    with connect(mortal.address) as connected:
+        attention = UlyssesContextAttention(None, connected, causal=True)
+        Model(attention)(data)
+        plain = Model(attention)
+        loss = plain(data)
+        kept = mortal.store_bytes()
+        del loss
+        loss = Model(attention, "non-reentrant")(data)
+        assert kept > 0
+        for _ in range(1000):
+            if mortal.store_bytes() == 0:
+                break
+        assert mortal.store_bytes() == 0
+        loss.backward()
+
+
+def test_gradients_accumulate_over_batches(attention: UlyssesContextAttention) -> None:
+    data = batches(LENGTHS[:6])
+    assert train(Model(attention), data, accumulate=3) == pytest.approx(
+        train(Model(local), data, accumulate=3), rel=5e-5
+    )
+
+
+def test_bf16_autocast_follows_local_attention(attention: UlyssesContextAttention) -> None:
+    data = batches(LENGTHS)
+    dtypes = set()
+
+    def seen(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = attention(q.float(), k, v)
+        dtypes.add(out.dtype)
+        return out
+
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = train(Model(seen), data)
+        assert losses == pytest.approx(train(Model(local), data), rel=2e-2)
+    assert dtypes == {torch.bfloat16}
+
+
+def test_the_surrounding_model_compiles(attention: UlyssesContextAttention) -> None:
+    data = batches([127, 64, 93])
+    compiled = torch.compile(Model(attention), backend="aot_eager", fullgraph=True)
+    assert train(compiled, data) == pytest.approx(train(Model(local), data), rel=5e-5)
+
+
+def test_a_compiled_model_keeps_nothing_without_gradients(mortal: TestCluster) -> None:
+    with connect(mortal.address) as connected:
+        compiled = torch.compile(Model(UlyssesContextAttention(None, connected, causal=True)), backend="aot_eager")
+        data = batches([40])[0]
+        with torch.no_grad():
+            loss = compiled(data)
+        assert mortal.store_bytes() == 0
+        assert loss.item() == pytest.approx(Model(local)(data).item(), rel=5e-5)
+
+
+def test_the_operators_are_what_they_say_to_the_compiler(connection: Cluster) -> None:
+    attention = UlyssesContextAttention(None, connection, layout="bshd", causal=True)
+    tensors = [torch.randn(2, 9, heads, 8, requires_grad=True) for heads in (4, 2, 2)]
+    arguments = (
+        *tensors, None, None, None, None, None, None,
+        attention._runtime_number, "bshd", None, 0, 0.25, None, None, None, "dynamic", True,
+    )  # fmt: skip
+    torch.library.opcheck(
+        torch.ops.ulysses.attention.default,
+        arguments,
+        # Handles differ from call to call.
+        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
+    )
