@@ -14,12 +14,27 @@ class Keep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KEEP_UNSPECIFIED: _ClassVar[Keep]
     KEEP_STORE: _ClassVar[Keep]
     KEEP_NONE: _ClassVar[Keep]
+    KEEP_RECOMPUTE: _ClassVar[Keep]
+
+class KvCachePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KV_CACHE_POLICY_UNSPECIFIED: _ClassVar[KvCachePolicy]
+    KV_CACHE_POLICY_NONE: _ClassVar[KvCachePolicy]
+    KV_CACHE_POLICY_HALF: _ClassVar[KvCachePolicy]
+    KV_CACHE_POLICY_FULL: _ClassVar[KvCachePolicy]
+    KV_CACHE_POLICY_AUTO: _ClassVar[KvCachePolicy]
 KEEP_UNSPECIFIED: Keep
 KEEP_STORE: Keep
 KEEP_NONE: Keep
+KEEP_RECOMPUTE: Keep
+KV_CACHE_POLICY_UNSPECIFIED: KvCachePolicy
+KV_CACHE_POLICY_NONE: KvCachePolicy
+KV_CACHE_POLICY_HALF: KvCachePolicy
+KV_CACHE_POLICY_FULL: KvCachePolicy
+KV_CACHE_POLICY_AUTO: KvCachePolicy
 
 class StepView(_message.Message):
-    __slots__ = ("dtype", "layout", "batch", "q_heads", "kv_heads", "head_size", "q_rows", "kv_rows", "mask", "scale", "strategy", "keep", "attention_mask_lengths", "attention_mask_extent", "gather_size_q", "gather_size_kv", "gather_size_calculator", "calculator_arguments_json")
+    __slots__ = ("dtype", "layout", "batch", "q_heads", "kv_heads", "head_size", "q_rows", "kv_rows", "mask", "scale", "strategy", "keep", "attention_mask_lengths", "attention_mask_extent", "gather_size_q", "gather_size_kv", "gather_size_calculator", "calculator_arguments_json", "kv_cache_policy", "kv_cache_budget_bytes", "kv_cache_policy_unaligned")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +53,9 @@ class StepView(_message.Message):
     GATHER_SIZE_KV_FIELD_NUMBER: _ClassVar[int]
     GATHER_SIZE_CALCULATOR_FIELD_NUMBER: _ClassVar[int]
     CALCULATOR_ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    KV_CACHE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    KV_CACHE_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KV_CACHE_POLICY_UNALIGNED_FIELD_NUMBER: _ClassVar[int]
     dtype: _tensor_pb2.DType
     layout: _tensor_pb2.Layout
     batch: int
@@ -56,7 +74,10 @@ class StepView(_message.Message):
     gather_size_kv: int
     gather_size_calculator: str
     calculator_arguments_json: str
-    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_rows: _Optional[int] = ..., kv_rows: _Optional[int] = ..., mask: _Optional[_Union[_plan_pb2.Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[_plan_pb2.Strategy, str]] = ..., keep: _Optional[_Union[Keep, str]] = ..., attention_mask_lengths: _Optional[_Iterable[int]] = ..., attention_mask_extent: _Optional[int] = ..., gather_size_q: _Optional[int] = ..., gather_size_kv: _Optional[int] = ..., gather_size_calculator: _Optional[str] = ..., calculator_arguments_json: _Optional[str] = ...) -> None: ...
+    kv_cache_policy: KvCachePolicy
+    kv_cache_budget_bytes: int
+    kv_cache_policy_unaligned: bool
+    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_rows: _Optional[int] = ..., kv_rows: _Optional[int] = ..., mask: _Optional[_Union[_plan_pb2.Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[_plan_pb2.Strategy, str]] = ..., keep: _Optional[_Union[Keep, str]] = ..., attention_mask_lengths: _Optional[_Iterable[int]] = ..., attention_mask_extent: _Optional[int] = ..., gather_size_q: _Optional[int] = ..., gather_size_kv: _Optional[int] = ..., gather_size_calculator: _Optional[str] = ..., calculator_arguments_json: _Optional[str] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., kv_cache_budget_bytes: _Optional[int] = ..., kv_cache_policy_unaligned: _Optional[bool] = ...) -> None: ...
 
 class PlanStepRequest(_message.Message):
     __slots__ = ("step", "owner_index", "owner_count", "view", "forward", "release_forward")
@@ -87,20 +108,24 @@ class RankAddress(_message.Message):
     def __init__(self, index: _Optional[int] = ..., member: _Optional[str] = ..., control_address: _Optional[str] = ..., tensor_address: _Optional[str] = ...) -> None: ...
 
 class Planned(_message.Message):
-    __slots__ = ("epoch", "attempt", "plan", "ranks", "padding_rows", "padding_rows_not_exchanged")
+    __slots__ = ("epoch", "attempt", "plan", "ranks", "padding_rows", "padding_rows_not_exchanged", "kv_cache_policy", "aligned_by_policy")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     RANKS_FIELD_NUMBER: _ClassVar[int]
     PADDING_ROWS_FIELD_NUMBER: _ClassVar[int]
     PADDING_ROWS_NOT_EXCHANGED_FIELD_NUMBER: _ClassVar[int]
+    KV_CACHE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    ALIGNED_BY_POLICY_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     attempt: int
     plan: _plan_pb2.Plan
     ranks: _containers.RepeatedCompositeFieldContainer[RankAddress]
     padding_rows: int
     padding_rows_not_exchanged: int
-    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., ranks: _Optional[_Iterable[_Union[RankAddress, _Mapping]]] = ..., padding_rows: _Optional[int] = ..., padding_rows_not_exchanged: _Optional[int] = ...) -> None: ...
+    kv_cache_policy: KvCachePolicy
+    aligned_by_policy: bool
+    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., ranks: _Optional[_Iterable[_Union[RankAddress, _Mapping]]] = ..., padding_rows: _Optional[int] = ..., padding_rows_not_exchanged: _Optional[int] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., aligned_by_policy: _Optional[bool] = ...) -> None: ...
 
 class Committed(_message.Message):
     __slots__ = ()
