@@ -111,11 +111,17 @@ export async function launchCluster(options: LaunchOptions, signal: AbortSignal)
 
 function startCoordinator({ listen, cpSize, gatherSizeCalculator, logLevel }: LaunchOptions): Child {
   return startChild('coordinator', COORDINATOR, [
+    ...['--rendezvous', 'embedded'],
     ...['--listen', listen],
+    ...['--advertise', hostOf(listen)],
     ...['--context-parallel-size', String(cpSize)],
     ...['--gather-size-calculator', gatherSizeCalculator],
     ...['--log-level', logLevel],
   ]);
+}
+
+function hostOf(listen: string): string {
+  return listen.replace(/:\d+$/, '');
 }
 
 async function addressOf(coordinator: Child): Promise<string> {
@@ -134,7 +140,9 @@ function superviseOptions(
   const common = [
     ...['--rendezvous', rendezvous.address],
     ...['--listen', freePort],
+    ...['--advertise', hostOf(listen)],
     ...['--tensor-listen', freePort],
+    ...['--tensor-advertise', hostOf(listen)],
     ...['--threads', String(threads)],
     ...['--store-bytes', `${storeBytes}B`],
     ...['--log-level', logLevel],
