@@ -1,8 +1,10 @@
-import { describe, it } from 'vitest';
+import { afterAll, beforeAll, describe, it } from 'vitest';
 import { UlyssesError } from '@ulysses/errors';
 import { coordinatorService, rendezvousService, serve } from '@ulysses/rpc';
 import { EmbeddedStore } from './embedded-store.js';
 import { ManualClock } from './manual-clock.js';
+import { startRedis, type RedisProcess } from '../../../scripts/start-redis.mjs';
+import { redisFactory } from './redis/store-in-redis.js';
 import { RemoteStore } from './remote-store.js';
 import { RENDEZVOUS_CONTRACT, checkContract, type StoreFactory } from './rendezvous-contract.js';
 import { rendezvousHandlers, watchMembershipHandler } from './serve-store.js';
@@ -13,6 +15,7 @@ const embedded: StoreFactory = async ({ cpSize, leaseMs }) => {
   return {
     store,
     other: store,
+    resolutionMs: 1,
     advance: (ms) => {
       clock.advance(ms);
     },
@@ -48,6 +51,7 @@ const remote: StoreFactory = async ({ cpSize, leaseMs }) => {
   return {
     store: stores[0],
     other: stores[1],
+    resolutionMs: 1,
     advance: (ms) => {
       clock.advance(ms);
     },
@@ -62,7 +66,15 @@ const remote: StoreFactory = async ({ cpSize, leaseMs }) => {
   };
 };
 
-const ADAPTERS: Readonly<Record<string, StoreFactory>> = { embedded, remote };
+let server: RedisProcess;
+beforeAll(async () => {
+  server = await startRedis();
+}, 60_000);
+afterAll(() => server.stop());
+
+const redis: StoreFactory = (options) => redisFactory(`redis://127.0.0.1:${server.port}`)(options);
+
+const ADAPTERS: Readonly<Record<string, StoreFactory>> = { embedded, remote, redis };
 
 describe.each(Object.entries(ADAPTERS))('%s store', (_name, create) => {
   it.each(RENDEZVOUS_CONTRACT.map((each) => [each.title, each] as const))('%s', async (_title, each) => {
