@@ -19,10 +19,11 @@ interface RankProcess {
 }
 
 /** A line of `ulysses up --json`: ready, or something that happened. */
-interface LauncherLine {
+export interface LauncherLine {
   readonly ready?: boolean;
   readonly address?: string;
   readonly controlAddress?: string;
+  readonly member?: string;
   readonly coordinator?: { readonly pid: number };
   readonly event?: string;
   readonly complete?: boolean;
@@ -159,7 +160,7 @@ export async function startSingleRank(): Promise<{ readonly address: string; sto
   };
 }
 
-interface StartedProcess {
+export interface StartedProcess {
   readonly child: ChildProcess;
   readonly firstLine: LauncherLine;
   /** Hears of every later line. */
@@ -167,7 +168,7 @@ interface StartedProcess {
 }
 
 /** Runs a program that prints a ready line as JSON; with an IPC channel it ends with this process, whatever ends it. */
-async function startProcess(
+export async function startProcess(
   argv: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<StartedProcess> {

@@ -9,7 +9,7 @@ import {
 } from '@ulysses/rpc';
 import { Deferred, orAborted } from '@ulysses/runtime';
 import { monotonicClock, type Clock } from './clock.js';
-import type { MembershipStore } from './membership-store.js';
+import type { ClusterStore, LeaseAge } from './membership-store.js';
 
 export interface EmbeddedStoreOptions {
   /** Ranks of a complete set. */
@@ -28,13 +28,6 @@ interface Seat {
   expired: boolean;
 }
 
-/** How long a member has not renewed. */
-export interface LeaseAge {
-  readonly member: string;
-  readonly rank: number;
-  readonly ageMs: number;
-}
-
 /**
  * The store in the memory of one process.
  *
@@ -42,7 +35,7 @@ export interface LeaseAge {
  * B1: every change of who holds which rank is announced before the call that made it returns.
  * B2: a membership that is announced as complete has an epoch that no other announced one has.
  */
-export class EmbeddedStore implements MembershipStore {
+export class EmbeddedStore implements ClusterStore {
   readonly #leaseMs: number;
   readonly #clock: Clock;
   #seats: (Seat | null)[];
@@ -133,8 +126,7 @@ export class EmbeddedStore implements MembershipStore {
     if (!held.seat.expired) this.#announce();
   }
 
-  /** Changes how many ranks make a complete set. Members on ranks beyond it lose their leases. */
-  setCpSize(cpSize: number): void {
+  async setCpSize(cpSize: number): Promise<void> {
     this.#sweep();
     if (cpSize === this.#seats.length) return;
     this.#seats = Array.from({ length: cpSize }, (_, rank) => this.#seats[rank] ?? null);
@@ -155,8 +147,7 @@ export class EmbeddedStore implements MembershipStore {
     }
   }
 
-  /** Leases in rank order, for status reports. */
-  leaseAges(): readonly LeaseAge[] {
+  async leaseAges(): Promise<readonly LeaseAge[]> {
     const now = this.#clock.now();
     return this.#taken().map(({ rank, seat }) => ({
       member: seat.member,

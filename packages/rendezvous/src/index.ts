@@ -1,8 +1,10 @@
-export type { MembershipStore } from './membership-store.js';
-export { EmbeddedStore, type EmbeddedStoreOptions, type LeaseAge } from './embedded-store.js';
+export type { ClusterStore, LeaseAge, MembershipStore } from './membership-store.js';
+export { EmbeddedStore, type EmbeddedStoreOptions } from './embedded-store.js';
 export { RedisStore, type RedisStoreOptions } from './redis/redis-store.js';
 export { RedisConnection, type RedisConnectionOptions, type RedisTls } from './redis/redis-connection.js';
 export { isRedisUrl, maskRedisUrl, parseRedisUrl, type RedisEndpoint } from './redis/redis-url.js';
+export { LeaderLease, findLeader, type Leader, type LeaderLeaseOptions } from './redis/leader-lease.js';
+export { REDIS_OPTIONS, openRedis, type RedisSettings } from './rendezvous-options.js';
 export { RemoteStore } from './remote-store.js';
 export { LeaseKeeper, type LeaseKeeperOptions } from './lease-keeper.js';
 export { rendezvousHandlers, watchMembershipHandler } from './serve-store.js';

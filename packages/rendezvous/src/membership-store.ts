@@ -25,3 +25,21 @@ export interface MembershipStore {
   /** The membership now, then every change; a slow reader gets the newest. Throws when `signal` aborts. */
   watch(signal: AbortSignal): AsyncIterable<Membership>;
 }
+
+/** How long a member has not renewed. */
+export interface LeaseAge {
+  readonly member: string;
+  readonly rank: number;
+  readonly ageMs: number;
+}
+
+/** What a coordinator has: a store that it may also steer. */
+export interface ClusterStore extends MembershipStore {
+  /** The newest membership that this process has heard of. */
+  readonly membership: Membership;
+  /** Leases in rank order, for status reports. */
+  leaseAges(options?: CallOptions): Promise<readonly LeaseAge[]>;
+  /** Changes how many ranks make a complete set. Members on ranks beyond it lose their leases. */
+  setCpSize(cpSize: number, options?: CallOptions): Promise<void>;
+  close(): void;
+}

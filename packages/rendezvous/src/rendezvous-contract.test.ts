@@ -19,9 +19,7 @@ const embedded: StoreFactory = async ({ cpSize, leaseMs }) => {
     advance: (ms) => {
       clock.advance(ms);
     },
-    setCpSize: (size) => {
-      store.setCpSize(size);
-    },
+    setCpSize: (size) => store.setCpSize(size),
     close: () => {
       store.close();
     },
@@ -55,9 +53,7 @@ const remote: StoreFactory = async ({ cpSize, leaseMs }) => {
     advance: (ms) => {
       clock.advance(ms);
     },
-    setCpSize: (size) => {
-      kept.setCpSize(size);
-    },
+    setCpSize: (size) => kept.setCpSize(size),
     close: async () => {
       for (const store of stores) store.close();
       await server.close(0);

@@ -1,4 +1,5 @@
 import { KV_CACHE_BUDGET_BYTES, KV_CACHE_CHOICES } from '@ulysses/plan';
+import { REDIS_OPTIONS } from '@ulysses/rendezvous';
 import {
   LOG_LEVELS,
   bytesOption,
@@ -27,6 +28,21 @@ export const OPTIONS = {
     default: '127.0.0.1:0',
     help: 'Control port; 0 takes a free one.',
   }),
+  advertise: stringOption({
+    flag: 'advertise',
+    env: 'ULYSSES_ADVERTISE',
+    valueName: 'HOST[:PORT]',
+    default: null,
+    help: 'Where trainers dial it; none: where it listens.',
+  }),
+  rendezvous: stringOption({
+    flag: 'rendezvous',
+    env: 'ULYSSES_RENDEZVOUS',
+    valueName: 'embedded|URL',
+    default: 'embedded',
+    help: 'Where membership is kept: in this process, or at redis://, rediss://, redis+sentinel://. With Redis there may be several coordinators: one leads.',
+  }),
+  ...REDIS_OPTIONS,
   gatherSizeCalculator: stringOption({
     flag: 'gather-size-calculator',
     env: 'ULYSSES_GATHER_SIZE_CALCULATOR',
@@ -80,7 +96,7 @@ export function readConfig(argv: readonly string[]): CoordinatorConfig {
   return resolveConfig(OPTIONS, { argv, env: process.env });
 }
 
-export const HELP = `ulysses coordinator: agrees steps between trainers, computes gather sizes and plans, keeps the embedded rendezvous.
+export const HELP = `ulysses coordinator: agrees steps between trainers, computes gather sizes and plans, leads the ranks of a cluster.
 
 Usage: ulysses coordinator --context-parallel-size N [options]
 
@@ -88,5 +104,8 @@ Prints one JSON line on stdout when it listens: {"ready":true,"controlAddress":â
 
 ${helpText(OPTIONS)}
 
-Example: ulysses coordinator --context-parallel-size 4 --listen 127.0.0.1:7100
+Examples:
+  ulysses coordinator --context-parallel-size 4 --listen 127.0.0.1:7100
+  ulysses coordinator --context-parallel-size 4 --rendezvous redis://redis:6379 --cluster blue \\
+      --listen 0.0.0.0:7100 --advertise 10.0.0.1
 `;

@@ -1,56 +1,69 @@
-import { EmbeddedStore, rendezvousHandlers, watchMembershipHandler } from '@ulysses/rendezvous';
+import { randomUUID } from 'node:crypto';
+import { UlyssesError } from '@ulysses/errors';
+import {
+  EmbeddedStore,
+  LeaderLease,
+  RedisStore,
+  rendezvousHandlers,
+  watchMembershipHandler,
+  type ClusterStore,
+  type RedisConnection,
+} from '@ulysses/rendezvous';
 import {
   coordinatorService,
   rendezvousService,
   serve,
-  type ClusterStatus,
   type ControlServer,
   type PlanStepUpdate,
-  type RankAddress,
-  type RankStatus,
 } from '@ulysses/rpc';
-import type { Logger } from '@ulysses/runtime';
+import { advertisedAddress, delay, type Logger } from '@ulysses/runtime';
 import type { Calculators } from './calculators.js';
-import { Fleet } from './fleet.js';
+import { clusterStatus } from './cluster-status.js';
 import type { KvCacheDefaults } from './kv-cache.js';
-import { planStep } from './plan-step.js';
-import { StepRegistry } from './step-registry.js';
+import { Leading } from './leading.js';
 
 export interface CoordinatorOptions {
   readonly listen: string;
+  /** Where trainers dial the port; null: where it listens. */
+  readonly advertise: string | null;
   readonly cpSize: number;
   readonly leaseMs: number;
   readonly stepDeadlineMs: number;
   readonly calculators: Calculators;
   readonly kvCache: KvCacheDefaults;
+  /** Null: the embedded rendezvous, and nobody else leads. */
+  readonly redis: { readonly connection: RedisConnection; readonly cluster: string } | null;
   readonly logger: Logger;
 }
 
 export interface Coordinator {
-  /** `host:port` of the control port. */
+  /** `host:port` of the control port, as others dial it. */
   readonly address: string;
   /** Ends running steps, then the server. */
   close(graceMs: number): Promise<void>;
 }
 
-const ENTER_TIMEOUT_MS = 5_000;
-const REMEMBER_STEPS_MS = 60_000;
-const RANK_STATUS_MS = 1_000;
+/** As the health service names it. */
+const SERVICE = 'ulysses.v1.CoordinatorService';
+const CONFIGURE_PAUSE_MS = 500;
 
-/** Starts the control port: agreement and plans for trainers, the embedded rendezvous for ranks. */
+/**
+ * Starts the control port: agreement and plans for trainers, the rendezvous for ranks. With Redis several coordinators may
+ * serve one cluster: one leads, by lease, and the others send whoever asks to it.
+ */
 export async function startCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const { logger, calculators } = options;
-  const store = new EmbeddedStore({ cpSize: options.cpSize, leaseMs: options.leaseMs });
-  const fleet = new Fleet({ logger, enterTimeoutMs: ENTER_TIMEOUT_MS });
-  const steps = new StepRegistry({
-    run: (attempt, request) => planStep(attempt, request, fleet, calculators, options.kvCache),
-    defaultDeadlineMs: options.stepDeadlineMs,
-    rememberMs: REMEMBER_STEPS_MS,
-  });
+  const { redis, logger, kvCache } = options;
+  const store: ClusterStore = redis === null ? new EmbeddedStore(options) : new RedisStore(redis);
   const stop = new AbortController();
-  const { policy, unaligned } = options.kvCache;
-  if ((policy === 'half' || policy === 'full') && !unaligned) {
-    logger.warn({ policy }, 'kv-cache policy aligns every exchange');
+  const state: { leading: Leading | null } = { leading: null };
+  const leading = (): Leading => {
+    if (state.leading !== null) return state.leading;
+    const leader = lease?.leader?.address;
+    const message = `this coordinator does not lead; ${leader ?? 'nobody'} does`;
+    throw new UlyssesError('PEER_LOST', message, leader === undefined ? { field: 'leader' } : { leader });
+  };
+  if ((kvCache.policy === 'half' || kvCache.policy === 'full') && !kvCache.unaligned) {
+    logger.warn({ policy: kvCache.policy }, 'kv-cache policy aligns every exchange');
   }
 
   const server: ControlServer = await serve({
@@ -58,79 +71,77 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
     services: [
       coordinatorService({
         async *planStep(request, { signal, deadlineMs }): AsyncGenerator<PlanStepUpdate> {
-          const ticket = steps.join(request, signal, deadlineMs);
+          const ticket = leading().steps.join(request, signal, deadlineMs);
           yield await ticket.planned;
           await ticket.committed;
           yield { kind: 'committed' };
         },
-        release({ step }) {
-          fleet.release(step);
-          return Promise.resolve({});
+        async release({ step }) {
+          leading().fleet.release(step);
+          return {};
         },
         watchMembership: watchMembershipHandler(store, stop.signal),
-        getStatus: () => clusterStatus(fleet, steps, store),
+        getStatus: async () => await clusterStatus(leading(), store),
       }),
       rendezvousService(rendezvousHandlers(store)),
     ],
   });
-  void followMembership(store, fleet, stop.signal);
+  const address = advertisedAddress('advertise', server.address, options.advertise);
+  // Liveness is the process ('' in the health service); readiness is to lead.
+  server.setServing(SERVICE, false);
+  const lead = (): void => {
+    state.leading = new Leading({ ...options, store });
+    server.setServing(SERVICE, true);
+  };
+  const leadNoMore = (cause: UlyssesError): void => {
+    state.leading?.end(cause);
+    state.leading = null;
+    server.setServing(SERVICE, false);
+  };
+  const lease =
+    redis === null
+      ? null
+      : new LeaderLease({
+          ...options,
+          ...redis,
+          id: randomUUID(),
+          address,
+          onLead: lead,
+          onLost: leadNoMore,
+        });
+  if (lease === null) lead();
+  const leasing = lease?.run(stop.signal);
+  if (store instanceof RedisStore) void configure(store, options, stop.signal);
 
   return {
-    address: server.address,
+    address,
     async close(graceMs) {
-      stop.abort();
-      fleet.close();
+      // With Redis another may lead next, or this one again: worth repeating.
+      const code = redis === null ? 'CANCELLED' : 'PEER_LOST';
+      const stopping = new UlyssesError(code, 'the coordinator is stopping');
+      stop.abort(stopping);
+      leadNoMore(stopping);
+      await leasing;
       await server.close(graceMs);
       store.close();
     },
   };
 }
 
-async function followMembership(store: EmbeddedStore, fleet: Fleet, signal: AbortSignal): Promise<void> {
-  try {
-    for await (const membership of store.watch(signal)) fleet.update(membership);
-  } catch (error) {
-    if (!signal.aborted) throw error;
+/** Tells Redis the size and the lease, as soon as it can be reached. */
+async function configure(
+  store: RedisStore,
+  { cpSize, leaseMs, logger }: CoordinatorOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await store.configure({ cpSize, leaseMs }, { signal });
+      return;
+    } catch (thrown) {
+      const reason = thrown instanceof Error ? thrown.message : String(thrown);
+      logger.warn({ reason }, 'redis not configured');
+      await delay(CONFIGURE_PAUSE_MS, signal).catch(() => undefined);
+    }
   }
-}
-
-async function clusterStatus(
-  fleet: Fleet,
-  steps: StepRegistry,
-  store: EmbeddedStore,
-): Promise<ClusterStatus> {
-  const { epoch, cpSize, members } = store.membership;
-  const ages = new Map(store.leaseAges().map(({ member, ageMs }) => [member, Math.round(ageMs)]));
-  return {
-    epoch,
-    cpSize,
-    complete: fleet.readyEpoch !== null,
-    ranks: await Promise.all(
-      members.map(async (rank) => ({
-        ...(await rankStatus(fleet, rank)),
-        rank,
-        leaseAgeMs: ages.get(rank.member) ?? 0,
-      })),
-    ),
-    stepsRunning: steps.running,
-    stepsCommitted: steps.committed,
-    stepsFailed: steps.failed,
-  };
-}
-
-/** What the rank says of itself; a rank that does not answer is not ready. */
-async function rankStatus(fleet: Fleet, rank: RankAddress): Promise<RankStatus> {
-  const silent = {
-    rank,
-    ready: false,
-    stepsRunning: 0,
-    storeBytes: 0,
-    storeBudgetBytes: 0,
-    handles: 0,
-    isa: '',
-    leaseAgeMs: 0,
-  };
-  const client = fleet.clientOf(rank);
-  if (client === null) return silent;
-  return await client.getRankStatus({}, { deadlineMs: RANK_STATUS_MS }).catch(() => silent);
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-import { toUlyssesError } from '@ulysses/errors';
-import { createLogger, handleShutdown, watchLauncher } from '@ulysses/runtime';
+import { fieldError, toUlyssesError } from '@ulysses/errors';
+import { isRedisUrl, maskRedisUrl, openRedis } from '@ulysses/rendezvous';
+import { createLogger, handleShutdown, watchLauncher, type Logger } from '@ulysses/runtime';
 import { Calculators } from './calculators.js';
-import { HELP, readConfig } from './config.js';
-import { startCoordinator } from './coordinator.js';
+import { HELP, readConfig, type CoordinatorConfig } from './config.js';
+import { startCoordinator, type CoordinatorOptions } from './coordinator.js';
 
 const GRACE_MS = 2_000;
 
@@ -14,9 +15,10 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const config = readConfig(argv);
   const logger = createLogger({ name: 'coordinator', level: config.logLevel });
-  logger.info({ ...config }, 'configuration');
+  logger.info({ ...config, rendezvous: maskRedisUrl(config.rendezvous) }, 'configuration');
   const coordinator = await startCoordinator({
     listen: config.listen,
+    advertise: config.advertise,
     cpSize: config.contextParallelSize,
     leaseMs: config.lease,
     stepDeadlineMs: config.stepDeadline,
@@ -25,6 +27,7 @@ async function main(argv: readonly string[]): Promise<void> {
       unaligned: config.kvCachePolicyUnaligned,
       budgetBytes: config.kvCacheBudget,
     },
+    redis: openRendezvous(config, logger),
     calculators: await Calculators.load(config.gatherSizeCalculator),
     logger,
   });
@@ -33,6 +36,18 @@ async function main(argv: readonly string[]): Promise<void> {
   watchLauncher(() => void shutdown.begin('the launcher is gone', 1));
   logger.info({ address: coordinator.address }, 'listening');
   process.stdout.write(`${JSON.stringify({ ready: true, controlAddress: coordinator.address })}\n`);
+}
+
+function openRendezvous(config: CoordinatorConfig, logger: Logger): CoordinatorOptions['redis'] {
+  const { rendezvous, cluster } = config;
+  if (rendezvous === 'embedded') return null;
+  if (isRedisUrl(rendezvous)) return { connection: openRedis(rendezvous, config, logger), cluster };
+  throw fieldError(
+    'CONFIG',
+    'rendezvous',
+    rendezvous,
+    'embedded or a redis://, rediss:// or redis+sentinel:// URL',
+  );
 }
 
 main(process.argv.slice(2)).catch((thrown: unknown) => {

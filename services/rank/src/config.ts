@@ -1,5 +1,6 @@
 import { availableParallelism, hostname } from 'node:os';
 import { randomUUID } from 'node:crypto';
+import { REDIS_OPTIONS } from '@ulysses/rendezvous';
 import {
   LOG_LEVELS,
   bytesOption,
@@ -16,9 +17,10 @@ export const OPTIONS = {
   rendezvous: stringOption({
     flag: 'rendezvous',
     env: 'ULYSSES_RENDEZVOUS',
-    valueName: 'HOST:PORT',
-    help: 'Where membership is kept: the coordinator, whose embedded rendezvous this rank joins.',
+    valueName: 'HOST:PORT|URL',
+    help: 'Where membership is kept: the address of a coordinator with the embedded rendezvous, or redis://, rediss://, redis+sentinel://.',
   }),
+  ...REDIS_OPTIONS,
   listen: stringOption({
     flag: 'listen',
     env: 'ULYSSES_LISTEN',
@@ -26,12 +28,26 @@ export const OPTIONS = {
     default: '127.0.0.1:0',
     help: 'Control port; 0 takes a free one.',
   }),
+  advertise: stringOption({
+    flag: 'advertise',
+    env: 'ULYSSES_ADVERTISE',
+    valueName: 'HOST[:PORT]',
+    default: null,
+    help: 'Where the coordinator dials the control port; none: where it listens.',
+  }),
   tensorListen: stringOption({
     flag: 'tensor-listen',
     env: 'ULYSSES_TENSOR_LISTEN',
     valueName: 'HOST:PORT',
     default: '127.0.0.1:0',
     help: 'Tensor port; 0 takes a free one.',
+  }),
+  tensorAdvertise: stringOption({
+    flag: 'tensor-advertise',
+    env: 'ULYSSES_TENSOR_ADVERTISE',
+    valueName: 'HOST[:PORT]',
+    default: null,
+    help: 'Where trainers and other ranks dial the tensor port; none: where it listens.',
   }),
   member: stringOption({
     flag: 'member',
@@ -90,11 +106,14 @@ export function readConfig(argv: readonly string[]): RankConfig {
 
 export const HELP = `ulysses rank: one unit owner. Joins a cluster, receives rows, computes attention, returns results.
 
-Usage: ulysses rank --rendezvous HOST:PORT [options]
+Usage: ulysses rank --rendezvous HOST:PORT|URL [options]
 
 Prints one JSON line on stdout when it has joined: {"ready":true,"rank":…,"member":…,"controlAddress":…,"tensorAddress":…}
 
 ${helpText(OPTIONS)}
 
-Example: ulysses rank --rendezvous 127.0.0.1:7100 --threads 4
+Examples:
+  ulysses rank --rendezvous 127.0.0.1:7100 --threads 4
+  ulysses rank --rendezvous redis://redis:6379 --cluster blue --listen 0.0.0.0:7101 --advertise 10.0.0.2 \\
+      --tensor-listen 0.0.0.0:7102 --tensor-advertise 10.0.0.2
 `;

@@ -14,6 +14,8 @@ export interface CoordinatorStreamOptions {
   readonly plane: ExchangePlane;
   readonly store: ForwardStore;
   readonly logger: Logger;
+  /** Hears of every epoch that is entered, and of its end. */
+  readonly onSeat: (seat: EpochSeat | null) => void;
 }
 
 /**
@@ -73,7 +75,7 @@ export class CoordinatorStream {
   stopServing(): void {
     this.#serving = false;
     this.#steps?.abortAll();
-    this.#seat = null;
+    this.#sit(null);
     this.#events?.close();
   }
 
@@ -101,6 +103,7 @@ export class CoordinatorStream {
       if (this.#events === events) {
         this.#events = null;
         this.#steps?.abortAll();
+        this.#sit(null);
       }
     }
   }
@@ -148,10 +151,11 @@ export class CoordinatorStream {
     events: AsyncQueue<RankEvent>,
   ): Promise<void> {
     const { member, plane, logger } = this.#options;
-    this.#seat = null;
+    this.#sit(null);
     try {
-      this.#seat = await takeSeat(plane, member, epoch, ranks, this.#connected, CONNECT_MS);
-      logger.info({ member, rank: this.#seat.rank, epoch }, 'epoch entered');
+      const seat = await takeSeat(plane, member, epoch, ranks, this.#connected, CONNECT_MS);
+      this.#sit(seat);
+      logger.info({ member, rank: seat.rank, epoch }, 'epoch entered');
       events.push({ kind: 'ready', epoch });
     } catch (thrown) {
       if (!(thrown instanceof PeerUnreachable)) throw thrown;
@@ -159,6 +163,11 @@ export class CoordinatorStream {
       logger.warn({ epoch, peer: `rank ${rank}`, reason: thrown.message }, 'peer unreachable');
       events.push({ kind: 'peer-lost', epoch, rank, member: lost, reason: thrown.message });
     }
+  }
+
+  #sit(seat: EpochSeat | null): void {
+    this.#seat = seat;
+    this.#options.onSeat(seat);
   }
 
   /** Null for a yes. */

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { toUlyssesError } from '@ulysses/errors';
-import { createLogger, handleShutdown, watchLauncher } from '@ulysses/runtime';
-import { HELP, readConfig } from './config.js';
+import { RedisStore, RemoteStore, isRedisUrl, maskRedisUrl, openRedis } from '@ulysses/rendezvous';
+import { createLogger, handleShutdown, watchLauncher, type Logger } from '@ulysses/runtime';
+import { HELP, readConfig, type RankConfig } from './config.js';
 import { startRank } from './rank.js';
 
 const GRACE_MS = 2_000;
@@ -13,15 +14,17 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const config = readConfig(argv);
   const logger = createLogger({ name: 'rank', level: config.logLevel });
-  logger.info({ ...config }, 'configuration');
+  logger.info({ ...config, rendezvous: maskRedisUrl(config.rendezvous) }, 'configuration');
   const shutdown = handleShutdown({ logger, deadlineMs: 2 * GRACE_MS });
   watchLauncher(() => void shutdown.begin('the launcher is gone', 1));
   const { member } = config;
   const rank = await startRank({
     member,
-    rendezvous: config.rendezvous,
+    membership: openMembership(config, logger),
     listen: config.listen,
+    advertise: config.advertise,
     tensorListen: config.tensorListen,
+    tensorAdvertise: config.tensorAdvertise,
     threads: config.threads,
     isa: config.isa,
     storeBytes: config.storeBytes,
@@ -36,6 +39,12 @@ async function main(argv: readonly string[]): Promise<void> {
   process.stdout.write(
     `${JSON.stringify({ ready: true, rank: rank.rank, member, controlAddress, tensorAddress })}\n`,
   );
+}
+
+function openMembership(config: RankConfig, logger: Logger): RedisStore | RemoteStore {
+  const { rendezvous, cluster } = config;
+  if (!isRedisUrl(rendezvous)) return new RemoteStore(rendezvous);
+  return new RedisStore({ connection: openRedis(rendezvous, config, logger), cluster });
 }
 
 main(process.argv.slice(2)).catch((thrown: unknown) => {

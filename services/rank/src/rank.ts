@@ -2,19 +2,22 @@ import { cpuDevice } from '@ulysses/device';
 import { ExchangePlane } from '@ulysses/exchange';
 import { fieldError } from '@ulysses/errors';
 import { ISAS, detectIsa, type Isa } from '@ulysses/native';
-import { LeaseKeeper, RemoteStore } from '@ulysses/rendezvous';
+import { LeaseKeeper, type MembershipStore } from '@ulysses/rendezvous';
 import { PROTOCOL_VERSION, rankService, serve, type RankStatus } from '@ulysses/rpc';
-import type { Logger } from '@ulysses/runtime';
+import { advertisedAddress, type Logger } from '@ulysses/runtime';
 import { CoordinatorStream } from './coordinator-stream.js';
 import { ForwardStore } from './forward-store.js';
 import { RankSteps } from './rank-steps.js';
 
 export interface RankOptions {
   readonly member: string;
-  /** `host:port` of the coordinator, which keeps the embedded rendezvous. */
-  readonly rendezvous: string;
+  /** Where membership is kept; from now on the rank's to close. */
+  readonly membership: MembershipStore & { close(): void };
   readonly listen: string;
+  /** Where others dial the two ports; null: where they listen. */
+  readonly advertise: string | null;
   readonly tensorListen: string;
+  readonly tensorAdvertise: string | null;
   readonly threads: number;
   readonly isa: Isa | null;
   readonly storeBytes: number;
@@ -44,6 +47,8 @@ function availableIsa(asked: Isa | null): Isa {
   throw fieldError('CONFIG', 'isa', asked, `one that this machine has: ${available.join(', ')}`);
 }
 
+/** As the health service names it. */
+const SERVICE = 'ulysses.v1.RankService';
 /** How often handles that outlived their time are looked for. */
 const EXPIRY_MS = 5_000;
 
@@ -63,7 +68,16 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     listen: options.tensorListen,
     onLinkLost: (link, reason) => ends.stream?.linkLost(link, reason),
   });
-  const stream = new CoordinatorStream({ member, plane, store, logger });
+  const stream = new CoordinatorStream({
+    member,
+    plane,
+    store,
+    logger,
+    onSeat: (seat) => {
+      if (seat !== null) keeper.sawEpoch(seat.epoch);
+      server.setServing(SERVICE, seat !== null);
+    },
+  });
   ends.stream = stream;
   const steps = new RankSteps({
     plane,
@@ -79,9 +93,10 @@ export async function startRank(options: RankOptions): Promise<Rank> {
   });
   stream.attach(steps);
 
-  const tensorAddress = plane.address ?? options.tensorListen;
+  const listening = plane.address ?? options.tensorListen;
+  const tensorAddress = advertisedAddress('tensor-advertise', listening, options.tensorAdvertise);
   const status = (): RankStatus => ({
-    rank: { rank: keeper.lease?.rank ?? 0, member, controlAddress: server.address, tensorAddress },
+    rank: { rank: keeper.lease?.rank ?? 0, member, controlAddress, tensorAddress },
     ready: keeper.lease !== null && stream.seat !== null,
     stepsRunning: steps.running,
     storeBytes: store.bytes,
@@ -100,11 +115,14 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     ],
   });
 
-  const membership = new RemoteStore(options.rendezvous);
+  const controlAddress = advertisedAddress('advertise', server.address, options.advertise);
+  // Liveness is the process ('' in the health service); readiness is a seat in an epoch.
+  server.setServing(SERVICE, false);
+  const { membership } = options;
   const closing = new AbortController();
   const keeper = new LeaseKeeper({
     store: membership,
-    request: { member, controlAddress: server.address, tensorAddress, protocolVersion: PROTOCOL_VERSION },
+    request: { member, controlAddress, tensorAddress, protocolVersion: PROTOCOL_VERSION },
     logger,
     onLost: () => {
       stream.stopServing();
@@ -139,7 +157,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     throw error;
   }
   return {
-    controlAddress: server.address,
+    controlAddress,
     tensorAddress,
     get rank() {
       return keeper.lease?.rank ?? null;

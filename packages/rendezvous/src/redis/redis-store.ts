@@ -9,14 +9,14 @@ import {
   type RenewRequest,
   type Renewed,
 } from '@ulysses/rpc';
-import type { LeaseAge } from '../embedded-store.js';
-import type { MembershipStore } from '../membership-store.js';
+import type { ClusterStore, LeaseAge } from '../membership-store.js';
 import { MembershipFeed } from './membership-feed.js';
 import type { RedisConnection, Script } from './redis-connection.js';
 import { SCRIPTS } from './scripts.js';
 import { membershipOf, parseReply, type StoreReply } from './stored-membership.js';
 
 export interface RedisStoreOptions {
+  /** From now on the store's to close. */
   readonly connection: RedisConnection;
   /** The membership namespace: clusters of other names in the same Redis are never met. */
   readonly cluster: string;
@@ -49,7 +49,7 @@ const KEEP_MS = 3_600_000;
  * The store in Redis, shared by any number of processes. Persistence is not needed: holders prove their leases to a
  * Redis that lost them.
  */
-export class RedisStore implements MembershipStore {
+export class RedisStore implements ClusterStore {
   readonly #connection: RedisConnection;
   readonly #key: string;
   readonly #feed: MembershipFeed;
@@ -77,7 +77,6 @@ export class RedisStore implements MembershipStore {
     await this.#run(SCRIPTS.configure, { ...settings, resize: false }, options);
   }
 
-  /** Changes how many ranks make a complete set. Members on ranks beyond it lose their leases. */
   async setCpSize(cpSize: number, options?: CallOptions): Promise<void> {
     if (this.#seen === null) await this.#run(SCRIPTS.read, {}, options);
     const leaseMs = this.#seen?.leaseMs ?? null;
@@ -138,7 +137,6 @@ export class RedisStore implements MembershipStore {
     return this.#feed.watch(signal);
   }
 
-  /** Leases in rank order, for status reports. */
   async leaseAges(options?: CallOptions): Promise<readonly LeaseAge[]> {
     const { state, nowMs } = await this.#run(SCRIPTS.read, {}, options);
     return membershipOf(state).members.map(({ rank, member }) => {
@@ -147,9 +145,10 @@ export class RedisStore implements MembershipStore {
     });
   }
 
-  /** Stops watching; the connection is its owner's to close. */
+  /** Stops watching and closes the connection. */
   close(): void {
     this.#feed.close();
+    this.#connection.close();
   }
 
   async #run(script: Script, fields: object, options?: CallOptions, epoch = 0): Promise<StoreReply> {

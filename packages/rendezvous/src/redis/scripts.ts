@@ -14,3 +14,6 @@ export const SCRIPTS = {
   release: onState('release'),
   read: onState('read'),
 };
+
+/** Leadership among coordinators; it keeps no membership. */
+export const LEAD = script(read('lead'));

@@ -49,7 +49,6 @@ export function redisFactory(url: string): StoreFactory {
       close: () => {
         store.close();
         other.close();
-        for (const connection of connections) connection.close();
       },
     };
   };

@@ -116,7 +116,9 @@ export async function launchCluster(options: LaunchOptions, signal: AbortSignal)
 
 function startCoordinator(options: LaunchOptions): Child {
   return startChild('coordinator', COORDINATOR, [
+    ...['--rendezvous', 'embedded'],
     ...['--listen', options.listen],
+    ...['--advertise', hostOf(options.listen)],
     ...['--context-parallel-size', String(options.cpSize)],
     ...['--gather-size-calculator', options.gatherSizeCalculator],
     ...['--context-parallel-kv-cache-policy', options.kvCachePolicy],
@@ -124,6 +126,10 @@ function startCoordinator(options: LaunchOptions): Child {
     ...['--kv-cache-budget', `${options.kvCacheBudget}B`],
     ...['--log-level', options.logLevel],
   ]);
+}
+
+function hostOf(listen: string): string {
+  return listen.replace(/:\d+$/, '');
 }
 
 async function addressOf(coordinator: Child): Promise<string> {
@@ -142,7 +148,9 @@ function superviseOptions(
   const common = [
     ...['--rendezvous', rendezvous.address],
     ...['--listen', freePort],
+    ...['--advertise', hostOf(listen)],
     ...['--tensor-listen', freePort],
+    ...['--tensor-advertise', hostOf(listen)],
     ...['--threads', String(threads)],
     ...['--store-bytes', `${storeBytes}B`],
     ...(storeBytesPerJob === null ? [] : ['--store-bytes-per-job', `${storeBytesPerJob}B`]),

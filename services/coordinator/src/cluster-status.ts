@@ -1,0 +1,46 @@
+import type { ClusterStore } from '@ulysses/rendezvous';
+import type { ClusterStatus, RankAddress, RankStatus } from '@ulysses/rpc';
+import type { Fleet } from './fleet.js';
+import type { Leading } from './leading.js';
+
+const RANK_STATUS_MS = 1_000;
+const LEASES_MS = 1_000;
+
+/** The cluster as `ulysses status` shows it; what cannot be asked within a second is left out. */
+export async function clusterStatus({ fleet, steps }: Leading, store: ClusterStore): Promise<ClusterStatus> {
+  const leases = await store.leaseAges({ deadlineMs: LEASES_MS }).catch(() => []);
+  const ages = new Map(leases.map(({ member, ageMs }) => [member, Math.round(ageMs)]));
+  const { epoch, cpSize, members } = store.membership;
+  return {
+    epoch,
+    cpSize,
+    complete: fleet.readyEpoch !== null,
+    ranks: await Promise.all(
+      members.map(async (rank) => ({
+        ...(await rankStatus(fleet, rank)),
+        rank,
+        leaseAgeMs: ages.get(rank.member) ?? 0,
+      })),
+    ),
+    stepsRunning: steps.running,
+    stepsCommitted: steps.committed,
+    stepsFailed: steps.failed,
+  };
+}
+
+/** What the rank says of itself; a rank that does not answer is not ready. */
+async function rankStatus(fleet: Fleet, rank: RankAddress): Promise<RankStatus> {
+  const silent = {
+    rank,
+    ready: false,
+    stepsRunning: 0,
+    storeBytes: 0,
+    storeBudgetBytes: 0,
+    handles: 0,
+    isa: '',
+    leaseAgeMs: 0,
+  };
+  const client = fleet.clientOf(rank);
+  if (client === null) return silent;
+  return await client.getRankStatus({}, { deadlineMs: RANK_STATUS_MS }).catch(() => silent);
+}

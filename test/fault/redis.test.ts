@@ -1,0 +1,173 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createConnection } from 'node:net';
+import { connect, UlyssesContextAttention, type AttentionResult } from '@ulysses/client';
+import { connectCoordinator, type ClusterStatus } from '@ulysses/rpc';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startRedis, type RedisProcess } from '../../scripts/start-redis.mjs';
+import { Parts } from '../support/parts.js';
+import { stepInputs } from '../support/step-inputs.js';
+
+const LONG = stepInputs({ rows: 4001, batch: 1, qHeads: 6, kvHeads: 2, headSize: 64 }, 3);
+
+let redis: RedisProcess;
+let parts: Parts;
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+beforeEach(() => {
+  const rendezvous = `redis://127.0.0.1:${redis.port}`;
+  parts = new Parts({ rendezvous, cluster: randomUUID() });
+});
+afterEach(() => parts.stop());
+
+/** One forward through the cluster, and the replays that it took. */
+async function forward(address: string): Promise<{ result: AttentionResult; replays: string[] }> {
+  const replays: string[] = [];
+  const connection = await connect({ address, onReplay: ({ code }) => replays.push(code) });
+  try {
+    const attention = new UlyssesContextAttention(null, connection, { causal: true });
+    return { result: await attention.forward(LONG.q, LONG.k, LONG.v), replays };
+  } finally {
+    await connection.close();
+  }
+}
+
+const membersOf = ({ ranks }: ClusterStatus): string[] => ranks.map(({ rank }) => rank.member);
+const running = ({ ranks }: ClusterStatus): boolean =>
+  ranks.length > 0 && ranks.every(({ stepsRunning }) => stepsRunning > 0);
+
+describe('parts that are started by hand', () => {
+  it('find each other through Redis, whichever is first, and leave it as they found it', async () => {
+    const ranks = parts.ranks(3);
+    const coordinator = await parts.coordinator(3);
+    const { epoch } = await parts.ready(coordinator.address, 3);
+    expect(epoch).toBe(1);
+    expect((await forward(coordinator.address)).replays).toEqual([]);
+    const [first, ...others] = await ranks;
+    expect(await first!.end('SIGTERM')).toBe(0);
+    const left = await parts.until(
+      coordinator.address,
+      'a rank has left',
+      (status) => status.ranks.length === 2,
+    );
+    expect(membersOf(left).sort()).toEqual(others.map(({ member }) => member).sort());
+    for (const part of [...others, coordinator]) expect(await part.end('SIGTERM')).toBe(0);
+  });
+});
+
+describe('Redis dies', () => {
+  it('and comes back empty within a lease: the running step ends as if nothing happened, the epoch stays, and ranks can be replaced', async () => {
+    const lease = ['--lease', '10s'];
+    const coordinator = await parts.coordinator(3, ...lease);
+    const ranks = await parts.ranks(3);
+    const before = await parts.ready(coordinator.address, 3);
+    const expected = await forward(coordinator.address);
+
+    const disturbed = forward(coordinator.address);
+    await parts.until(coordinator.address, 'a step runs', running);
+    await redis.stop();
+    redis = await startRedis({ port: redis.port });
+    const { result, replays } = await disturbed;
+    expect(replays).toEqual([]);
+    expect(Buffer.compare(bytes(result.out.data), bytes(expected.result.out.data))).toBe(0);
+
+    // An age of 0 is that of a lease that Redis could not be asked for. Time for every renewal: a lease of ten seconds is renewed every three.
+    const proven = await parts.until(
+      coordinator.address,
+      'every lease is renewed',
+      ({ ranks: seen }) =>
+        seen.length === 3 && seen.every(({ leaseAgeMs }) => leaseAgeMs > 0 && leaseAgeMs < 3_400),
+    );
+    expect(proven.epoch).toBe(before.epoch);
+    expect(membersOf(proven)).toEqual(membersOf(before));
+
+    await ranks[1]!.end('SIGKILL');
+    const replacement = await parts.rank();
+    const after = await parts.ready(coordinator.address, 3);
+    expect(after.epoch).toBe(before.epoch + 1);
+    expect(membersOf(after)).toContain(replacement.member);
+    expect((await forward(coordinator.address)).replays).toEqual([]);
+  });
+
+  it('for longer than a lease: ranks stop serving, and serve again when it is back, in no earlier epoch', async () => {
+    const coordinator = await parts.coordinator(2, '--lease', '1s');
+    await parts.ranks(2);
+    const before = await parts.ready(coordinator.address, 2);
+    await redis.stop();
+    const client = connectCoordinator(coordinator.address);
+    const refusal = async (): Promise<string> =>
+      await client.getStatus({}).then(
+        () => '',
+        (thrown: unknown) => (thrown as Error).message,
+      );
+    let message = '';
+    while (message === '') message = await refusal();
+    expect(message).toContain('does not lead');
+    client.close();
+    redis = await startRedis({ port: redis.port });
+    const after = await parts.ready(coordinator.address, 2);
+    expect(after.epoch).toBeGreaterThanOrEqual(before.epoch);
+    expect((await forward(coordinator.address)).replays).toEqual([]);
+  });
+});
+
+describe('a Sentinel fails over to a replica that missed the last change of membership', () => {
+  it('and the step that runs ends as if nothing happened, in the same epoch, with the same members', async () => {
+    const master = await startRedis();
+    const replica = await startRedis({ options: ['--replicaof', `127.0.0.1 ${master.port}`] });
+    const sentinel = await startRedis({
+      sentinel: [
+        `sentinel monitor main 127.0.0.1 ${master.port} 1`,
+        'sentinel down-after-milliseconds main 1000',
+        'sentinel failover-timeout main 3000',
+      ].join('\n'),
+    });
+    const rendezvous = `redis+sentinel://127.0.0.1:${sentinel.port}/main`;
+    const behind = new Parts({ rendezvous, cluster: randomUUID() });
+    try {
+      const coordinator = await behind.coordinator(2, '--lease', '30s');
+      const [first] = await behind.ranks(2);
+      await behind.ready(coordinator.address, 2);
+      // The replica stands still and is cut off: what changes from now on it will never have heard of.
+      process.kill(replica.pid, 'SIGSTOP');
+      await sendRedis(master.port, 'CLIENT KILL TYPE replica');
+      await first!.end('SIGTERM');
+      await behind.rank();
+      const before = await behind.ready(coordinator.address, 2);
+      expect(before.epoch).toBe(2);
+
+      const disturbed = forward(coordinator.address);
+      await behind.until(coordinator.address, 'a step runs', running);
+      await master.stop();
+      process.kill(replica.pid, 'SIGCONT');
+      expect((await disturbed).replays).toEqual([]);
+
+      const proven = await behind.until(coordinator.address, 'every lease is renewed', ({ ranks }) => {
+        return ranks.length === 2 && ranks.every(({ leaseAgeMs }) => leaseAgeMs > 0 && leaseAgeMs < 5_000);
+      });
+      expect(await sendRedis(replica.port, 'ROLE')).toContain('master');
+      expect(proven.epoch).toBe(2);
+      expect(membersOf(proven)).toEqual(membersOf(before));
+      expect((await forward(coordinator.address)).replays).toEqual([]);
+    } finally {
+      await behind.stop();
+      await Promise.all([sentinel, replica, master].map((each) => each.stop()));
+    }
+  });
+});
+
+/** Sends one inline command and resolves with the first part of the answer. */
+async function sendRedis(port: number, command: string): Promise<string> {
+  const socket = createConnection(port, '127.0.0.1');
+  socket.write(`${command}\r\n`);
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  return answer.toString();
+}
+
+function bytes({ buffer, byteOffset, byteLength }: NodeJS.TypedArray): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
