@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { fieldError, UlyssesError } from '@ulysses/errors';
 import { ExchangePlane, ownerLinkName, rankLinkName } from '@ulysses/exchange';
-import { connectCoordinator, type CoordinatorClient, type RankAddress } from '@ulysses/rpc';
+import type { CoordinatorClient, RankAddress } from '@ulysses/rpc';
+import { Coordinators } from './coordinators.js';
 
 /** Something works otherwise than was asked for. */
 export interface ClusterWarning {
@@ -10,7 +11,7 @@ export interface ClusterWarning {
 }
 
 export interface ConnectOptions {
-  /** `host:port` of the coordinator. */
+  /** `host:port` of the coordinator, or of several with commas between them: one leads, and is found. */
   readonly address: string;
   /** Name of the training job; many jobs share one cluster. @default 'default' */
   readonly job?: string;
@@ -44,10 +45,10 @@ export interface ResolvedConnectOptions extends Required<Omit<ConnectOptions, 's
  */
 export class Cluster {
   readonly options: ResolvedConnectOptions;
-  readonly coordinator: CoordinatorClient;
   readonly plane: ExchangePlane;
   /** Whether the coordinator has ever answered: before, waiting for it to come back makes little sense. */
   contacted = false;
+  readonly #coordinators: Coordinators;
   readonly #links = new Map<string, Promise<void>>();
   readonly #lostListeners = new Set<(link: string, reason: string) => void>();
   readonly #warned = new Set<ClusterWarning['kind']>();
@@ -56,11 +57,11 @@ export class Cluster {
 
   private constructor(
     options: ResolvedConnectOptions,
-    coordinator: CoordinatorClient,
+    coordinators: Coordinators,
     openPlane: (onLost: (link: string, reason: string) => void) => ExchangePlane,
   ) {
     this.options = options;
-    this.coordinator = coordinator;
+    this.#coordinators = coordinators;
     this.plane = openPlane((link, reason) => {
       this.#linkLost(link, reason);
     });
@@ -72,10 +73,20 @@ export class Cluster {
       listen: null,
       onLinkLost: (link, reason) => lost.listener?.(link, reason),
     });
-    return new Cluster(options, connectCoordinator(options.address), (listener) => {
+    return new Cluster(options, new Coordinators(options.address), (listener) => {
       lost.listener = listener;
       return plane;
     });
+  }
+
+  /** The coordinator to call now. */
+  get coordinator(): CoordinatorClient {
+    return this.#coordinators.current;
+  }
+
+  /** A call to `used` failed: the next one goes to another coordinator if that may help. */
+  failOver(used: CoordinatorClient, error: UlyssesError): void {
+    this.#coordinators.failOver(used, error);
   }
 
   /** Numbers calls; all owners of a session make the same calls in the same order. */
@@ -117,7 +128,7 @@ export class Cluster {
     if (this.#closed) return;
     this.#closed = true;
     await this.plane.close();
-    this.coordinator.close();
+    this.#coordinators.close();
   }
 
   #linkLost(link: string, reason: string): void {

@@ -30,6 +30,7 @@ export async function withReplay<T>(
   const startedAt = performance.now();
   const never = new AbortController().signal;
   for (let replays = 0; ; replays++) {
+    const { coordinator } = cluster;
     const leftMs = Math.ceil(deadlineMs - (performance.now() - startedAt));
     try {
       if (leftMs <= 0) throw new UlyssesError('DEADLINE', `the call took longer than ${deadlineMs} ms`);
@@ -42,6 +43,7 @@ export async function withReplay<T>(
       if (!error.retryable || replays >= cluster.options.maxReplays) throw error;
       if (neverReached(cluster, error) && performance.now() - startedAt > cluster.options.firstContactMs)
         throw error;
+      cluster.failOver(coordinator, error);
       cluster.options.onReplay(error, firstAttempt + replays + 1);
       const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** replays, LONGEST_PAUSE_MS) * (0.5 + Math.random());
       if (performance.now() - startedAt + pauseMs > deadlineMs) throw error;

@@ -11,12 +11,15 @@ local mine = held.id == ask.id and ask.leading
 local forgotten = ask.leading and ask.term > held.term
 local free = held.untilMs <= now or held.term < ask.term
 if ask.resign then
-  if mine then held.untilMs = 0 end
+  if mine then
+    held.untilMs = 0
+    held.resigned = true
+  end
 elseif mine or forgotten then
   held = { id = ask.id, address = ask.address, term = math.max(held.term, ask.term), untilMs = now + ask.leaseMs }
-elseif free and ask.claim then
+elseif free and (ask.claim or ask.stands and held.resigned) then
   held = { id = ask.id, address = ask.address, term = math.max(held.term, ask.term) + 1, untilMs = now + ask.leaseMs }
 end
-if ask.claim or ask.leading then redis.call('SET', KEYS[1], cjson.encode(held), 'PX', ask.keepMs) end
+if ask.leading or held.id == ask.id then redis.call('SET', KEYS[1], cjson.encode(held), 'PX', ask.keepMs) end
 local holds = held.untilMs > now
 return cjson.encode({ id = held.id, address = held.address, term = held.term, holds = holds })

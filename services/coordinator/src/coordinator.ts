@@ -18,8 +18,8 @@ import {
 } from '@ulysses/rpc';
 import { advertisedAddress, delay, type Logger } from '@ulysses/runtime';
 import type { Calculators } from './calculators.js';
-import type { KvCacheDefaults } from './kv-cache.js';
 import { clusterStatus } from './cluster-status.js';
+import type { KvCacheDefaults } from './kv-cache.js';
 import { Leading } from './leading.js';
 
 export interface CoordinatorOptions {
@@ -52,21 +52,19 @@ const CONFIGURE_PAUSE_MS = 500;
  * serve one cluster: one leads, by lease, and the others send whoever asks to it.
  */
 export async function startCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const { redis } = options;
-  const { policy, unaligned } = options.kvCache;
-  if ((policy === 'half' || policy === 'full') && !unaligned) {
-    options.logger.warn({ policy }, 'kv-cache policy aligns every exchange');
-  }
+  const { redis, logger, kvCache } = options;
   const store: ClusterStore = redis === null ? new EmbeddedStore(options) : new RedisStore(redis);
   const stop = new AbortController();
   const state: { leading: Leading | null } = { leading: null };
   const leading = (): Leading => {
     if (state.leading !== null) return state.leading;
     const leader = lease?.leader?.address;
-    throw new UlyssesError('PEER_LOST', `this coordinator does not lead; ${leader ?? 'nobody'} does`, {
-      ...(leader === undefined ? {} : { leader }),
-    });
+    const message = `this coordinator does not lead; ${leader ?? 'nobody'} does`;
+    throw new UlyssesError('PEER_LOST', message, leader === undefined ? { field: 'leader' } : { leader });
   };
+  if ((kvCache.policy === 'half' || kvCache.policy === 'full') && !kvCache.unaligned) {
+    logger.warn({ policy: kvCache.policy }, 'kv-cache policy aligns every exchange');
+  }
 
   const server: ControlServer = await serve({
     listen: options.listen,

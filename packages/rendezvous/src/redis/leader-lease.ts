@@ -52,7 +52,7 @@ export async function findLeader(
  *
  * D1: time counts from when a renewal was sent, so a leader stops before Redis lets another begin.
  * D2: who knew of a leader waits for the length of a lease after it last heard of it, even when Redis, which may have lost
- *     its data, says that nobody leads.
+ *     its data, says that nobody leads. A leader that gave up is another matter: it is followed at once.
  */
 export class LeaderLease {
   readonly #options: LeaderLeaseOptions;
@@ -101,7 +101,10 @@ export class LeaderLease {
     const { id, leaseMs } = this.#options;
     const sentAt = this.#clock.now();
     const claim = this.#leading || sentAt - this.#heardAt >= leaseMs;
-    const reply = await this.#call({ leading: this.#leading, claim }, { signal, deadlineMs: leaseMs / 3 });
+    const reply = await this.#call(
+      { leading: this.#leading, claim, stands: true },
+      { signal, deadlineMs: leaseMs / 3 },
+    );
     this.#term = Math.max(this.#term, reply.term);
     if (reply.id === id && reply.holds) {
       this.#leader = null;
@@ -136,7 +139,7 @@ export class LeaderLease {
   }
 
   async #call(
-    how: { leading: boolean; claim: boolean; resign?: boolean },
+    how: { leading: boolean; claim: boolean; stands?: boolean; resign?: boolean },
     options: CallOptions,
   ): Promise<LeadReply> {
     const { connection, cluster, id, address, leaseMs } = this.#options;
