@@ -47,6 +47,7 @@ const COMPARED = {
   attention_mask_lengths: (view: StepView) => view.attentionMaskLengths,
   attention_mask_extent: (view: StepView) => view.attentionMaskExtent,
   gather_size_calculator: (view: StepView) => view.gatherSizeCalculator,
+  client_calculator: (view: StepView) => view.clientCalculator,
   gather_size_q: (view: StepView) => view.gatherSizeQ,
   gather_size_kv: (view: StepView) => view.gatherSizeKv,
   calculator_arguments: (view: StepView) => view.calculatorArguments,

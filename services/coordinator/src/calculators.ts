@@ -51,6 +51,7 @@ export class Calculators {
 
   /** True when shards must be equal because nothing says how long the gathered sequence is. */
   isAligned(view: StepView): boolean {
+    if (view.clientCalculator !== null) return view.gatherSizeQ === null && view.gatherSizeKv === null;
     return view.gatherSizeQ === null && this.of(view) instanceof DefaultGatherSizeCalculator;
   }
 }

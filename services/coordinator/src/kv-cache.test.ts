@@ -21,6 +21,7 @@ const VIEW: StepView = {
   attentionMaskExtent: null,
   gatherSizeQ: null,
   gatherSizeKv: null,
+  clientCalculator: null,
   gatherSizeCalculator: 'dynamic',
   calculatorArguments: null,
   kvCachePolicy: null,
