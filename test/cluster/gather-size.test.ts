@@ -73,6 +73,16 @@ describe("a calculator module given on the coordinator's command line", () => {
       for (const part of [name, value, expected]) expect(message).toContain(part);
     },
   );
+
+  it('that never answers is named at the deadline, and the next step works', async () => {
+    const call = attentionOf(null).forward(q, k, v, { kwargs: { never: true }, deadlineMs: 500 });
+    await expect(call).rejects.toMatchObject({
+      code: 'DEADLINE',
+      message: 'the deadline passed: the step was still in phase gather size of FromKwargs',
+    });
+    const step = await attentionOf(null).forward(q, k, v, { kwargs: { gather_size: 20 } });
+    await step.release();
+  });
 });
 
 describe("a calculator of the client's own", () => {

@@ -2,33 +2,9 @@ import { UlyssesError } from '@ulysses/errors';
 import type { StepView } from '@ulysses/rpc';
 import { describe, expect, it } from 'vitest';
 import { requireAgreement } from './agree.js';
+import { SAMPLE_VIEW } from './sample-view.js';
 
-const VIEW: StepView = {
-  dtype: 'f32',
-  layout: 'sbhd',
-  batch: 1,
-  qHeads: 8,
-  kvHeads: 2,
-  headSize: 64,
-  qRows: 10,
-  kvRows: 10,
-  mask: { left: null, right: 0, segments: null, validRanges: null },
-  scale: 0.125,
-  strategy: null,
-  keep: 'store',
-  attentionMaskLengths: null,
-  attentionMaskExtent: null,
-  gatherSizeQ: null,
-  gatherSizeKv: null,
-  clientCalculator: null,
-  gatherSizeCalculator: 'dynamic',
-  calculatorArguments: null,
-  kvCachePolicy: null,
-  kvCacheBudgetBytes: null,
-  kvCachePolicyUnaligned: false,
-};
-
-/** One field that differs: a value of the right type that is not VIEW's. */
+/** One field that differs: a value of the right type that is not SAMPLE_VIEW's. */
 const CHANGES: { readonly [field: string]: Partial<StepView> } = {
   dtype: { dtype: 'bf16' },
   layout: { layout: 'bshd' },
@@ -67,7 +43,7 @@ describe('agreement of sequence owners', () => {
   it.each(Object.entries(CHANGES))(
     'a different %s names the minority owner, the field and both values',
     (field, change) => {
-      const error = disagreement([VIEW, VIEW, { ...VIEW, ...change }, VIEW]);
+      const error = disagreement([SAMPLE_VIEW, SAMPLE_VIEW, { ...SAMPLE_VIEW, ...change }, SAMPLE_VIEW]);
       expect(error.code).toBe('STEP_MISMATCH');
       expect(error.details).toMatchObject({ field, peer: 'owner 2' });
       expect(error.message).toContain('owner 2');
@@ -77,17 +53,19 @@ describe('agreement of sequence owners', () => {
   );
 
   it('on a tie the owner that differs from owner 0 is named', () => {
-    const other = { ...VIEW, qHeads: 4 };
-    expect(disagreement([VIEW, VIEW, other, other]).details.peer).toBe('owner 2');
-    expect(disagreement([VIEW, other]).details).toMatchObject({ peer: 'owner 1', value: '4' });
+    const other = { ...SAMPLE_VIEW, qHeads: 4 };
+    expect(disagreement([SAMPLE_VIEW, SAMPLE_VIEW, other, other]).details.peer).toBe('owner 2');
+    expect(disagreement([SAMPLE_VIEW, other]).details).toMatchObject({ peer: 'owner 1', value: '4' });
   });
 
   it('owner 0 is named when it is the minority', () => {
-    expect(disagreement([{ ...VIEW, headSize: 32 }, VIEW, VIEW]).details.peer).toBe('owner 0');
+    expect(disagreement([{ ...SAMPLE_VIEW, headSize: 32 }, SAMPLE_VIEW, SAMPLE_VIEW]).details.peer).toBe(
+      'owner 0',
+    );
   });
 
   it('shards of different length agree unless the exchange is aligned', () => {
-    const views = [VIEW, { ...VIEW, qRows: 9, kvRows: 9 }, VIEW];
+    const views = [SAMPLE_VIEW, { ...SAMPLE_VIEW, qRows: 9, kvRows: 9 }, SAMPLE_VIEW];
     expect(() => {
       requireAgreement(new Map(views.map((view, owner) => [owner, view])), {
         aligned: false,

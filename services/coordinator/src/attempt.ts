@@ -8,7 +8,8 @@ export interface OwnerTicket {
   readonly committed: Promise<void>;
 }
 
-export type AttemptPhase = 'agree' | 'wait for all ranks' | 'prepare' | 'run' | 'committed' | 'failed';
+export type AttemptPhase =
+  'agree' | 'wait for all ranks' | `gather size of ${string}` | 'prepare' | 'run' | 'committed' | 'failed';
 
 /**
  * One attempt at a step: the owners that joined it and its one outcome.

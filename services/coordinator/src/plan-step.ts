@@ -1,5 +1,5 @@
 import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
-import { createPlan } from '@ulysses/plan';
+import { calculatorName, createPlan } from '@ulysses/plan';
 import type { PlanStep } from '@ulysses/rpc';
 import { orAborted } from '@ulysses/runtime';
 import type { Attempt } from './attempt.js';
@@ -16,7 +16,7 @@ import { resolveSpec } from './resolve-spec.js';
 export async function planStep(
   attempt: Attempt,
   request: PlanStep,
-  fleet: Fleet,
+  fleet: Pick<Fleet, 'ready' | 'openStep'>,
   calculators: Calculators,
   kvCache: KvCacheDefaults,
 ): Promise<void> {
@@ -32,9 +32,11 @@ export async function planStep(
 
   attempt.phase = 'wait for all ranks';
   const epoch = await fleet.ready(attempt.signal);
+  attempt.phase = `gather size of ${view.clientCalculator ?? calculatorName(calculators.of(view))}`;
+  // A calculator is somebody else's code, and may never answer.
+  const resolving = resolveSpec(owners, epoch.ranks.length, calculators, alignment);
+  const { spec, padding } = await orAborted(resolving, attempt.signal);
   attempt.phase = 'prepare';
-  const { spec, padding } = await resolveSpec(owners, epoch.ranks.length, calculators, alignment);
-  attempt.signal.throwIfAborted();
   const plan = createPlan(spec, epoch.ranks.length);
   const kvCachePolicy = resolveKvCachePolicy(view, plan, kvCache);
   const step = fleet.openStep(attempt.key, epoch);
