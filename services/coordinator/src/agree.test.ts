@@ -1,7 +1,7 @@
 import { UlyssesError } from '@ulysses/errors';
-import type { StepView } from '@ulysses/rpc';
+import type { StepKey, StepView } from '@ulysses/rpc';
 import { describe, expect, it } from 'vitest';
-import { requireAgreement } from './agree.js';
+import { requireAgreement, type OwnersPart } from './agree.js';
 import { SAMPLE_VIEW } from './sample-view.js';
 
 /** One field that differs: a value of the right type that is not SAMPLE_VIEW's. */
@@ -28,11 +28,26 @@ const CHANGES: { readonly [field: string]: Partial<StepView> } = {
   kv_cache_policy_unaligned: { kvCachePolicyUnaligned: true },
 };
 
+const FORWARD: StepKey = { job: 'job', session: 'session', call: 3, pass: 'forward', attempt: 0 };
+/** The same for what a backward says beside its view. */
+const BACKWARD_CHANGES: { readonly [field: string]: Partial<OwnersPart> } = {
+  forward: { forward: { ...FORWARD, attempt: 1 } },
+  release_forward: { releaseForward: false },
+};
+
 const REMEDY = 'use something else';
 
 function disagreement(views: readonly StepView[], aligned = false): UlyssesError {
+  return disagreementOf(views.map(forwardOf), aligned);
+}
+
+function forwardOf(view: StepView, ownerIndex: number): OwnersPart {
+  return { ownerIndex, view, forward: null, releaseForward: false };
+}
+
+function disagreementOf(parts: readonly OwnersPart[], aligned = false): UlyssesError {
   try {
-    requireAgreement(new Map(views.map((view, owner) => [owner, view])), { aligned, remedy: REMEDY });
+    requireAgreement(parts, { aligned, remedy: REMEDY });
   } catch (error) {
     if (error instanceof UlyssesError) return error;
   }
@@ -52,6 +67,15 @@ describe('agreement of sequence owners', () => {
     },
   );
 
+  it.each(Object.entries(BACKWARD_CHANGES))('so does a different %s in backward', (field, change) => {
+    const part = { view: SAMPLE_VIEW, forward: FORWARD, releaseForward: true };
+    const parts: OwnersPart[] = [0, 1, 2].map((ownerIndex) => ({ ...part, ownerIndex }));
+    const error = disagreementOf(parts.with(1, { ...part, ...change, ownerIndex: 1 }));
+    expect(error.code).toBe('STEP_MISMATCH');
+    expect(error.details).toMatchObject({ field, peer: 'owner 1' });
+    expect(error.message).toContain('as the other owners have it');
+  });
+
   it('on a tie the owner that differs from owner 0 is named', () => {
     const other = { ...SAMPLE_VIEW, qHeads: 4 };
     expect(disagreement([SAMPLE_VIEW, SAMPLE_VIEW, other, other]).details.peer).toBe('owner 2');
@@ -67,10 +91,7 @@ describe('agreement of sequence owners', () => {
   it('shards of different length agree unless the exchange is aligned', () => {
     const views = [SAMPLE_VIEW, { ...SAMPLE_VIEW, qRows: 9, kvRows: 9 }, SAMPLE_VIEW];
     expect(() => {
-      requireAgreement(new Map(views.map((view, owner) => [owner, view])), {
-        aligned: false,
-        remedy: REMEDY,
-      });
+      requireAgreement(views.map(forwardOf), { aligned: false, remedy: REMEDY });
     }).not.toThrow();
     const error = disagreement(views, true);
     expect(error.details).toMatchObject({ field: 'q_rows', peer: 'owner 1' });

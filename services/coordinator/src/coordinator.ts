@@ -43,7 +43,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
   const store = new EmbeddedStore({ cpSize: options.cpSize, leaseMs: options.leaseMs });
   const fleet = new Fleet({ logger, enterTimeoutMs: ENTER_TIMEOUT_MS });
   const steps = new StepRegistry({
-    run: (attempt, request) => planStep(attempt, request, fleet, calculators, options.kvCache),
+    run: (attempt) => planStep(attempt, fleet, calculators, options.kvCache),
     defaultDeadlineMs: options.stepDeadlineMs,
     rememberMs: REMEMBER_STEPS_MS,
   });

@@ -12,9 +12,9 @@ it('a calculator that never answers holds a step no longer than the step lives, 
   const key = { job: 'job', session: 'session', call: 0, pass: 'forward', attempt: 0 } as const;
   const attempt = new Attempt(key, 1);
   const view = { ...SAMPLE_VIEW, gatherSizeCalculator: null, calculatorArguments: '{"never":true}' };
-  const ticket = attempt.join(0, view, new AbortController().signal, 60_000);
-  ticket.committed.catch(() => undefined);
   const request = { step: key, ownerIndex: 0, ownerCount: 1, view, forward: null, releaseForward: false };
+  const ticket = attempt.join(request, new AbortController().signal, 60_000);
+  ticket.committed.catch(() => undefined);
   const kvCache = { policy: 'none', unaligned: false, budgetBytes: 0 } as const;
   const calculators = await Calculators.load(CUSTOM);
   const fleet = {
@@ -23,7 +23,7 @@ it('a calculator that never answers holds a step no longer than the step lives, 
       throw new Error('the step was prepared without a gather size');
     },
   };
-  const ended = planStep(attempt, request, fleet, calculators, kvCache).catch((thrown: unknown) => thrown);
+  const ended = planStep(attempt, fleet, calculators, kvCache).catch((thrown: unknown) => thrown);
   await vi.waitUntil(() => attempt.phase !== 'agree' && attempt.phase !== 'wait for all ranks');
   expect(attempt.phase).toBe('gather size of FromKwargs');
   const cause = new UlyssesError('DEADLINE', 'the deadline passed');
