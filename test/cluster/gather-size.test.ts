@@ -10,7 +10,8 @@ import {
 } from '@ulysses/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startCluster, type TestCluster } from '../support/cluster.js';
-import { referenceOf } from '../support/expect-attention.js';
+import { runStep } from '../support/cluster-step.js';
+import { expectSameBits, referenceOf } from '../support/expect-attention.js';
 import { causal } from '../support/reference-mask.js';
 import { shardOf, stepInputs } from '../support/step-inputs.js';
 
@@ -209,6 +210,26 @@ describe('lengths of the attention mask', () => {
     expect(again.out.data).toEqual(step.out.data);
     await step.release();
     await again.release();
+  });
+});
+
+describe('lengths with three owners', () => {
+  const elements = (length: number): number => length * SHAPE.batch * SHAPE.headSize;
+
+  it.each([
+    ['the last keeps a part of its shard', [9, 8, 6], [19, 7]],
+    ['the last is left without a row', [9, 6, 8], [15, 7]],
+    ['the first has none at all', [0, 12, 11], [19, 7]],
+  ])('give every bit that one owner gets: %s', async (_, splits, attentionMaskLengths) => {
+    const { address } = cluster;
+    const attention = { causal: true };
+    const call = { attentionMaskLengths };
+    const whole = await runStep({ address, splits: [23], attention, call }, { q, k, v, dout });
+    expectSameBits(await runStep({ address, splits, attention, call }, { q, k, v, dout }), whole);
+    const gatherSize = Math.max(...attentionMaskLengths);
+    expect(whole.out.subarray(elements(gatherSize * SHAPE.qHeads)).every((x) => x === 0)).toBe(true);
+    expect(whole.dk.subarray(elements(gatherSize * SHAPE.kvHeads)).every((x) => x === 0)).toBe(true);
+    expect(whole.dk.subarray(0, elements(gatherSize * SHAPE.kvHeads)).some((x) => x !== 0)).toBe(true);
   });
 });
 
