@@ -1,10 +1,19 @@
 import { fileURLToPath } from 'node:url';
-import { connect, UlyssesContextAttention, type Cluster, type GatherSizeCalculator } from '@ulysses/client';
+import { randomUUID } from 'node:crypto';
+import {
+  connect,
+  UlyssesContextAttention,
+  type AttentionResult,
+  type Cluster,
+  type GatherSizeCalculator,
+  type GatherSizeInput,
+} from '@ulysses/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startCluster, type TestCluster } from '../support/cluster.js';
-import { referenceOf } from '../support/expect-attention.js';
+import { runStep } from '../support/cluster-step.js';
+import { expectSameBits, referenceOf } from '../support/expect-attention.js';
 import { causal } from '../support/reference-mask.js';
-import { stepInputs } from '../support/step-inputs.js';
+import { shardOf, stepInputs } from '../support/step-inputs.js';
 
 const CUSTOM = fileURLToPath(new URL('../support/gather-size-from-kwargs.mjs', import.meta.url));
 const SHAPE = { rows: 23, batch: 2, qHeads: 3, kvHeads: 1, headSize: 8 };
@@ -65,6 +74,16 @@ describe("a calculator module given on the coordinator's command line", () => {
       for (const part of [name, value, expected]) expect(message).toContain(part);
     },
   );
+
+  it('that never answers is named at the deadline, and the next step works', async () => {
+    const call = attentionOf(null).forward(q, k, v, { kwargs: { never: true }, deadlineMs: 500 });
+    await expect(call).rejects.toMatchObject({
+      code: 'DEADLINE',
+      message: 'the deadline passed: the step was still in phase gather size of FromKwargs',
+    });
+    const step = await attentionOf(null).forward(q, k, v, { kwargs: { gather_size: 20 } });
+    await step.release();
+  });
 });
 
 describe("a calculator of the client's own", () => {
@@ -77,6 +96,98 @@ describe("a calculator of the client's own", () => {
     const step = await attentionOf(new Half()).forward(q, k, v);
     expect(step.report.gatherSize).toBe(12);
     await step.release();
+  });
+
+  class FromKwargs implements GatherSizeCalculator {
+    async calculate({ kwargs }: GatherSizeInput): Promise<number | null> {
+      await (kwargs.when as Promise<void> | undefined);
+      return kwargs.gather_size as number;
+    }
+  }
+
+  /** Two owners of 12 and 11 rows, each with a calculator of its own. */
+  async function withTwoOwners(
+    run: (
+      owners: readonly { attention: UlyssesContextAttention; begin: number; end: number }[],
+    ) => Promise<void>,
+  ): Promise<void> {
+    const session = randomUUID();
+    const owners = await Promise.all(
+      [0, 1].map((ownerIndex) => connect({ address: cluster.address, session, ownerIndex, ownerCount: 2 })),
+    );
+    try {
+      await run(
+        owners.map((owner, index) => ({
+          attention: new UlyssesContextAttention(null, owner, { gatherSizeCalculator: new FromKwargs() }),
+          begin: [0, 12][index]!,
+          end: [12, 23][index]!,
+        })),
+      );
+    } finally {
+      await Promise.all(owners.map((owner) => owner.close()));
+    }
+  }
+
+  it('says how much of the shards of all owners counts, though each knows its own alone', async () => {
+    await withTwoOwners(async (owners) => {
+      const steps = await Promise.all(
+        owners.map(({ attention, begin, end }) => {
+          const shard = [q, k, v].map((tensor) => shardOf(tensor, begin, end));
+          return attention.forward(shard[0]!, shard[1]!, shard[2]!, { kwargs: { gather_size: 20 } });
+        }),
+      );
+      for (const { report } of steps) expect(report).toMatchObject({ gatherSize: 20, paddingRows: 6 });
+      await Promise.all(steps.map((step) => step.release()));
+    });
+  });
+
+  it.each([1, 2])(
+    'that answers too much is named to all of %d owners, with value and expectation',
+    async (count) => {
+      const refused = (call: Promise<AttentionResult>): Promise<void> =>
+        expect(call).rejects.toMatchObject({
+          code: 'SHAPE_MISMATCH',
+          message:
+            'gather size of FromKwargs for tensor q is 24, expected null or an integer from 1 to 23, the rows of all shards',
+        });
+      const kwargs = { gather_size: 24 };
+      if (count === 1) {
+        await refused(attentionOf(new FromKwargs()).forward(q, k, v, { kwargs }));
+        return;
+      }
+      await withTwoOwners(async (owners) => {
+        await Promise.all(
+          owners.map(({ attention, begin, end }) => {
+            const shard = shardOf(q, begin, end);
+            return refused(attention.forward(shard, shard, shard, { kwargs }));
+          }),
+        );
+      });
+    },
+  );
+
+  it('that takes longer in the first of two calls does not swap them: all owners number calls as they are made', async () => {
+    await withTwoOwners(async (owners) => {
+      const sizes = await Promise.all(
+        owners.map(async ({ attention, begin, end }, owner) => {
+          const shard = shardOf(q, begin, end);
+          const calls: Promise<AttentionResult>[] = [];
+          let go: () => void = () => undefined;
+          const when = owner === 0 ? new Promise<void>((resolve) => (go = resolve)) : undefined;
+          calls.push(attention.forward(shard, shard, shard, { kwargs: { gather_size: 20, when } }));
+          calls.push(attention.forward(shard, shard, shard, { kwargs: { gather_size: 13 } }));
+          // The second call has its answer by then.
+          setImmediate(go);
+          const steps = await Promise.all(calls);
+          await Promise.all(steps.map((step) => step.release()));
+          return steps.map(({ report }) => report.gatherSize);
+        }),
+      );
+      expect(sizes).toEqual([
+        [20, 13],
+        [20, 13],
+      ]);
+    });
   });
 });
 
@@ -99,6 +210,26 @@ describe('lengths of the attention mask', () => {
     expect(again.out.data).toEqual(step.out.data);
     await step.release();
     await again.release();
+  });
+});
+
+describe('lengths with three owners', () => {
+  const elements = (length: number): number => length * SHAPE.batch * SHAPE.headSize;
+
+  it.each([
+    ['the last keeps a part of its shard', [9, 8, 6], [19, 7]],
+    ['the last is left without a row', [9, 6, 8], [15, 7]],
+    ['the first has none at all', [0, 12, 11], [19, 7]],
+  ])('give every bit that one owner gets: %s', async (_, splits, attentionMaskLengths) => {
+    const { address } = cluster;
+    const attention = { causal: true };
+    const call = { attentionMaskLengths };
+    const whole = await runStep({ address, splits: [23], attention, call }, { q, k, v, dout });
+    expectSameBits(await runStep({ address, splits, attention, call }, { q, k, v, dout }), whole);
+    const gatherSize = Math.max(...attentionMaskLengths);
+    expect(whole.out.subarray(elements(gatherSize * SHAPE.qHeads)).every((x) => x === 0)).toBe(true);
+    expect(whole.dk.subarray(elements(gatherSize * SHAPE.kvHeads)).every((x) => x === 0)).toBe(true);
+    expect(whole.dk.subarray(0, elements(gatherSize * SHAPE.kvHeads)).some((x) => x !== 0)).toBe(true);
   });
 });
 

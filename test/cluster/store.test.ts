@@ -124,7 +124,7 @@ it('a backward of a forward that kept nothing is refused by the coordinator, who
     ...{ mask: { left: null, right: null, segments: null, validRanges: null }, scale: 1, strategy: null },
     keep: 'none',
     ...{ attentionMaskLengths: null, attentionMaskExtent: null, calculatorArguments: null },
-    ...{ gatherSizeQ: null, gatherSizeKv: null, gatherSizeCalculator: null },
+    ...{ gatherSizeQ: null, gatherSizeKv: null, clientCalculator: null, gatherSizeCalculator: null },
     ...{ kvCachePolicy: null, kvCacheBudgetBytes: null, kvCachePolicyUnaligned: false },
   };
   const forward = { ...step, pass: 'forward' } as const;

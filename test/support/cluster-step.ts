@@ -3,6 +3,7 @@ import {
   connect,
   UlyssesContextAttention,
   type AttentionOptions,
+  type CallOptions,
   type ConnectOptions,
   type TensorView,
 } from '@ulysses/client';
@@ -26,6 +27,8 @@ export interface ClusterStep {
   /** Rows of every sequence owner. */
   readonly splits: readonly number[];
   readonly attention: AttentionOptions;
+  /** What every owner's forward adds. */
+  readonly call?: CallOptions;
   /** Of every owner's connection. */
   readonly connection?: Pick<ConnectOptions, 'sliceOrderSeed' | 'onWarning'>;
   /** Rows of every owner's k and v, when they are not those of q. */
@@ -73,7 +76,7 @@ export async function runStep(step: ClusterStep, inputs: StepInputs): Promise<Wh
 }
 
 async function ownerStep(
-  { address, splits, attention, connection }: ClusterStep,
+  { address, splits, attention, call, connection }: ClusterStep,
   session: string,
   ownerIndex: number,
   { q, k, v, dout }: StepInputs,
@@ -86,7 +89,7 @@ async function ownerStep(
     ...connection,
   });
   try {
-    const forward = await new UlyssesContextAttention(null, cluster, attention).forward(q, k, v);
+    const forward = await new UlyssesContextAttention(null, cluster, attention).forward(q, k, v, call);
     const { dq, dk, dv } = await forward.backward(dout);
     return {
       out: float32(forward.out),

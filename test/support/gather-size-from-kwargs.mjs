@@ -2,6 +2,7 @@
 class FromKwargs {
   calculate({ kwargs }) {
     if (kwargs.fail !== undefined) throw new Error(kwargs.fail);
+    if (kwargs.never === true) return new Promise(() => undefined);
     return kwargs.gather_size ?? null;
   }
 }

@@ -14,7 +14,7 @@ import {
 } from './tensor-view.js';
 
 export interface BackwardOptions {
-  /** Keeps the handle for another backward. @default false: it is released when this one commits */
+  /** Keeps the handle for another backward; all owners have to say the same. @default false: it is released when this one commits */
   readonly retain?: boolean;
   /** Gradients of gradients; true is refused. @default false */
   readonly createGraph?: boolean;

@@ -1,12 +1,7 @@
-import { fieldError, toUlyssesError } from '@ulysses/errors';
-import {
-  classifyMask,
-  DefaultGatherSizeCalculator,
-  DynamicGatherSizeCalculator,
-  type GatherSizeCalculator,
-  type Mask,
-} from '@ulysses/plan';
+import { fieldError } from '@ulysses/errors';
+import { classifyMask, type GatherSizeCalculator, type Mask } from '@ulysses/plan';
 import type { StepView } from '@ulysses/rpc';
+import { gatherSizeView } from './gather-size-view.js';
 import type { TensorView } from './tensor-view.js';
 import type { AttentionOptions, CallOptions } from './attention-options.js';
 
@@ -18,7 +13,6 @@ export async function buildStepView(
   call: CallOptions,
 ): Promise<StepView> {
   const { extents } = q;
-  const custom = await customGatherSizes(options.gatherSizeCalculator, q, k, call);
   return {
     dtype: q.dtype,
     layout: extents.layout,
@@ -34,11 +28,10 @@ export async function buildStepView(
     keep: options.keep ?? 'store',
     attentionMaskLengths: call.attentionMaskLengths === undefined ? null : [...call.attentionMaskLengths],
     attentionMaskExtent: call.attentionMaskExtent ?? call.attentionMask?.shape.at(-1) ?? null,
-    calculatorArguments: call.kwargs === undefined ? null : JSON.stringify(call.kwargs),
     kvCachePolicy: options.kvCachePolicy ?? null,
     kvCacheBudgetBytes: options.kvCacheBudgetBytes ?? null,
     kvCachePolicyUnaligned: options.kvCachePolicyUnaligned ?? false,
-    ...custom,
+    ...(await gatherSizeView(options.gatherSizeCalculator, q, k, call)),
   };
 }
 
@@ -80,46 +73,4 @@ function maskOfOptions({ causal, mask }: AttentionOptions): Mask {
     segments: mask?.segments ?? null,
     validRanges: mask?.validRanges ?? null,
   };
-}
-
-type ResolvedGatherSizes = Pick<StepView, 'gatherSizeCalculator' | 'gatherSizeQ' | 'gatherSizeKv'>;
-
-async function customGatherSizes(
-  calculator: GatherSizeCalculator | null,
-  q: TensorView,
-  k: TensorView,
-  call: CallOptions,
-): Promise<ResolvedGatherSizes> {
-  if (calculator === null) {
-    return { gatherSizeCalculator: null, gatherSizeQ: null, gatherSizeKv: null };
-  }
-  if (calculator instanceof DefaultGatherSizeCalculator) {
-    return { gatherSizeCalculator: 'default', gatherSizeQ: null, gatherSizeKv: null };
-  }
-  if (calculator instanceof DynamicGatherSizeCalculator) {
-    return { gatherSizeCalculator: 'dynamic', gatherSizeQ: null, gatherSizeKv: null };
-  }
-  const calculate = async (tensor: 'q' | 'kv', view: TensorView): Promise<number | null> => {
-    try {
-      return await calculator.calculate({
-        tensor,
-        shardRows: [view.extents.rows],
-        attentionMaskLengths: call.attentionMaskLengths ?? null,
-        attentionMaskExtent: call.attentionMaskExtent ?? call.attentionMask?.shape.at(-1) ?? null,
-        layout: view.extents.layout,
-        kwargs: call.kwargs ?? {},
-      });
-    } catch (thrown) {
-      const name = calculator.constructor.name;
-      throw fieldError('SHAPE_MISMATCH', 'gatherSizeCalculator', name, 'a calculator that does not throw', {
-        reason: toUlyssesError(thrown).message,
-      });
-    }
-  };
-  const gatherSizeQ = await calculate('q', q);
-  const gatherSizeKv = q.extents.rows === k.extents.rows ? gatherSizeQ : await calculate('kv', k);
-  if (gatherSizeQ === null || gatherSizeKv === null) {
-    return { gatherSizeCalculator: 'default', gatherSizeQ: null, gatherSizeKv: null };
-  }
-  return { gatherSizeCalculator: null, gatherSizeQ, gatherSizeKv };
 }

@@ -51,6 +51,8 @@ export class UlyssesContextAttention {
     v: TensorView,
     call: CallOptions = {},
   ): Promise<AttentionResult> {
+    // Numbered before anything can wait or be refused: calls of one owner are numbered as they are made, on every owner.
+    const callNumber = this.#cluster.nextCall();
     checkTensorView(q, 'q');
     checkTensorView(k, 'k');
     checkTensorView(v, 'v');
@@ -58,7 +60,7 @@ export class UlyssesContextAttention {
     requireCompatible(q, k);
     const view: StepView = await buildStepView(this.#options, q, k, call);
     const { job, session } = this.#cluster.options;
-    const step: StepKey = { job, session, call: this.#cluster.nextCall(), pass: 'forward', attempt: 0 };
+    const step: StepKey = { job, session, call: callNumber, pass: 'forward', attempt: 0 };
     const inputs = { q: copyToRegion(q), k: copyToRegion(k), v: copyToRegion(v) };
     try {
       const outcome = await forwardPass(this.#cluster, step, view, inputs, q, {

@@ -52,9 +52,18 @@ export function describe(value: unknown): string {
       : ArrayBuffer.isView(value)
         ? `${value.constructor.name} of ${value.byteLength} bytes`
         : typeof value === 'object' && value !== null
-          ? JSON.stringify(value)
+          ? describeObject(value)
           : String(value);
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
+
+/** Whatever JSON cannot say is named by its class: a message about a bad value must not fail on it. */
+function describeObject(value: object): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
 }
 
 /** Our own broken invariant; `condition` narrows. */

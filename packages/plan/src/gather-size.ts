@@ -7,7 +7,10 @@ import { sumOf } from './split-sizes.js';
 export interface GatherSizeInput {
   /** Which extent is asked for. When s_q = s_kv there is one call, for `q`, and its answer serves both. */
   readonly tensor: 'q' | 'kv';
-  /** Rows of every sequence owner's shard, in owner order. */
+  /**
+   * Rows of the shards that are known where the calculator runs. In the coordinator: every sequence owner's, in owner order.
+   * In a client, which does not know the others': its own alone, so all of them only when it is the one owner.
+   */
   readonly shardRows: readonly number[];
   /** Length of each sample of the batch, or null. */
   readonly attentionMaskLengths: readonly number[] | null;
@@ -54,7 +57,7 @@ export class DynamicGatherSizeCalculator implements GatherSizeCalculator {
 }
 
 /**
- * Asks a calculator and checks its answer.
+ * Asks a calculator where all shards are known, and checks its answer.
  *
  * @throws SHAPE_MISMATCH naming the calculator, its value and what was expected, also when it throws
  */
@@ -62,11 +65,28 @@ export async function resolveGatherSize(
   calculator: GatherSizeCalculator,
   input: GatherSizeInput,
 ): Promise<number | null> {
-  const name = calculatorName(calculator);
-  let gatherSize: unknown;
+  return checkGatherSize(calculatorName(calculator), await ask(calculator, input), input);
+}
+
+/**
+ * Asks a calculator where only one shard is known: whoever knows the others has to check the answer against their rows.
+ *
+ * @throws SHAPE_MISMATCH as `resolveGatherSize`
+ */
+export async function askGatherSize(
+  calculator: GatherSizeCalculator,
+  input: GatherSizeInput,
+): Promise<number | null> {
+  const answer = await ask(calculator, input);
+  if (answer === null || isGatherSize(answer)) return answer;
+  throw wrongAnswer(calculatorName(calculator), answer, input.tensor, 'null or a positive integer');
+}
+
+async function ask(calculator: GatherSizeCalculator, input: GatherSizeInput): Promise<unknown> {
   try {
-    gatherSize = await calculator.calculate(input);
+    return await calculator.calculate(input);
   } catch (thrown) {
+    const name = calculatorName(calculator);
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     const message = `${name} failed for tensor ${input.tensor}: ${reason}; expected a gather size or null`;
     const details = {
@@ -77,13 +97,17 @@ export async function resolveGatherSize(
     };
     throw new UlyssesError('SHAPE_MISMATCH', message, { ...details, tensor: input.tensor }, thrown);
   }
-  return checkGatherSize(name, gatherSize, input);
 }
 
-function checkGatherSize(
+/**
+ * What `calculator` answered, checked against the rows of all shards.
+ *
+ * @throws SHAPE_MISMATCH naming the calculator, its value and what was expected
+ */
+export function checkGatherSize(
   calculator: string,
   gatherSize: unknown,
-  { tensor, shardRows }: GatherSizeInput,
+  { tensor, shardRows }: Pick<GatherSizeInput, 'tensor' | 'shardRows'>,
 ): number | null {
   const rows = sumOf(shardRows);
   if (rows === 0) {
@@ -92,21 +116,22 @@ function checkGatherSize(
       tensor,
     });
   }
-  if (gatherSize === null) return null;
-  if (
-    typeof gatherSize === 'number' &&
-    Number.isInteger(gatherSize) &&
-    gatherSize >= 1 &&
-    gatherSize <= rows
-  ) {
-    return gatherSize;
-  }
-  const field = `gather size of ${calculator} for tensor ${tensor}`;
+  if (gatherSize === null || (isGatherSize(gatherSize) && gatherSize <= rows)) return gatherSize;
   const expected = `null or an integer from 1 to ${rows}, the rows of all shards`;
-  throw fieldError('SHAPE_MISMATCH', field, gatherSize, expected, { calculator, tensor });
+  throw wrongAnswer(calculator, gatherSize, tensor, expected);
 }
 
-function calculatorName(calculator: GatherSizeCalculator): string {
+function isGatherSize(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+}
+
+function wrongAnswer(calculator: string, value: unknown, tensor: string, expected: string): UlyssesError {
+  const field = `gather size of ${calculator} for tensor ${tensor}`;
+  return fieldError('SHAPE_MISMATCH', field, value, expected, { calculator, tensor });
+}
+
+/** A calculator as errors name it: by its class. */
+export function calculatorName(calculator: GatherSizeCalculator): string {
   // The namespace of a module that exports `calculate` has no constructor.
   const name = (calculator.constructor as { readonly name: string } | undefined)?.name ?? '';
   return name === '' || name === 'Object' ? 'the custom gather size calculator' : name;

@@ -35,7 +35,7 @@ export { rankTable, rankTables } from './rank-table.js';
 export { pairSegments } from './pair-segments.js';
 export { classifyMask, type MaskExtents, type MaskTensor } from './classify-mask.js';
 export { rowBounds } from './row-bounds.js';
-export { resolveGatherSize } from './gather-size.js';
+export { askGatherSize, calculatorName, checkGatherSize, resolveGatherSize } from './gather-size.js';
 export { defaultStrategy, requireAligned } from './aligned.js';
 export { clipSplits, splitSizes } from './split-sizes.js';
 export { paddingOf, type Padding } from './padding.js';

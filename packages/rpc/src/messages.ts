@@ -65,6 +65,8 @@ export interface StepView {
   /** Results of a calculator that ran in the client. */
   readonly gatherSizeQ: number | null;
   readonly gatherSizeKv: number | null;
+  /** Its name; null sizes are then its answers too, and mean an aligned exchange. */
+  readonly clientCalculator: string | null;
   /** Which calculator the coordinator uses when the client ran none; null: the coordinator's own. */
   readonly gatherSizeCalculator: CalculatorName | null;
   /** `kwargs` for a custom calculator, as JSON text; reaches `calculate` untouched. */

@@ -1,22 +1,22 @@
 import { UlyssesError, describe } from '@ulysses/errors';
-import type { StepView } from '@ulysses/rpc';
+import type { PlanStep } from '@ulysses/rpc';
 import type { Alignment } from './kv-cache.js';
 
-/** One owner's view of a step, by owner index. */
-export type ViewsByOwner = ReadonlyMap<number, StepView>;
+/** What one owner asks for, as far as all have to ask for the same. */
+export type OwnersPart = Pick<PlanStep, 'ownerIndex' | 'view' | 'forward' | 'releaseForward'>;
 
 /**
  * Compares what the sequence owners said, field by field. On a disagreement the minority owner is named (on a tie, the
  * one that differs from owner 0), with the field and both values; every owner gets this same error.
  */
 export function requireAgreement(
-  views: ViewsByOwner,
+  parts: readonly OwnersPart[],
   { aligned, remedy }: Pick<Alignment, 'aligned' | 'remedy'>,
 ): void {
-  if (views.size < 2) return;
+  if (parts.length < 2) return;
   for (const field of Object.keys(COMPARED) as (keyof typeof COMPARED)[]) {
     if (PER_OWNER.has(field) && !aligned) continue;
-    const owners = [...views].map(([owner, view]) => ({ owner, value: describe(COMPARED[field](view)) }));
+    const owners = parts.map((part) => ({ owner: part.ownerIndex, value: describe(COMPARED[field](part)) }));
     const minority = findMinority(owners);
     if (minority !== null) {
       const { owner, value, others } = minority;
@@ -34,27 +34,31 @@ export function requireAgreement(
 
 /** What must be equal on every owner, named as on the wire. */
 const COMPARED = {
-  dtype: (view: StepView) => view.dtype,
-  layout: (view: StepView) => view.layout,
-  batch: (view: StepView) => view.batch,
-  q_heads: (view: StepView) => view.qHeads,
-  kv_heads: (view: StepView) => view.kvHeads,
-  head_size: (view: StepView) => view.headSize,
-  mask: (view: StepView) => view.mask,
-  scale: (view: StepView) => view.scale,
-  strategy: (view: StepView) => view.strategy,
-  keep: (view: StepView) => view.keep,
-  attention_mask_lengths: (view: StepView) => view.attentionMaskLengths,
-  attention_mask_extent: (view: StepView) => view.attentionMaskExtent,
-  gather_size_calculator: (view: StepView) => view.gatherSizeCalculator,
-  gather_size_q: (view: StepView) => view.gatherSizeQ,
-  gather_size_kv: (view: StepView) => view.gatherSizeKv,
-  calculator_arguments: (view: StepView) => view.calculatorArguments,
-  kv_cache_policy: (view: StepView) => view.kvCachePolicy,
-  kv_cache_budget_bytes: (view: StepView) => view.kvCacheBudgetBytes,
-  kv_cache_policy_unaligned: (view: StepView) => view.kvCachePolicyUnaligned,
-  q_rows: (view: StepView) => view.qRows,
-  kv_rows: (view: StepView) => view.kvRows,
+  dtype: ({ view }: OwnersPart) => view.dtype,
+  layout: ({ view }: OwnersPart) => view.layout,
+  batch: ({ view }: OwnersPart) => view.batch,
+  q_heads: ({ view }: OwnersPart) => view.qHeads,
+  kv_heads: ({ view }: OwnersPart) => view.kvHeads,
+  head_size: ({ view }: OwnersPart) => view.headSize,
+  mask: ({ view }: OwnersPart) => view.mask,
+  scale: ({ view }: OwnersPart) => view.scale,
+  strategy: ({ view }: OwnersPart) => view.strategy,
+  keep: ({ view }: OwnersPart) => view.keep,
+  attention_mask_lengths: ({ view }: OwnersPart) => view.attentionMaskLengths,
+  attention_mask_extent: ({ view }: OwnersPart) => view.attentionMaskExtent,
+  gather_size_calculator: ({ view }: OwnersPart) => view.gatherSizeCalculator,
+  client_calculator: ({ view }: OwnersPart) => view.clientCalculator,
+  gather_size_q: ({ view }: OwnersPart) => view.gatherSizeQ,
+  gather_size_kv: ({ view }: OwnersPart) => view.gatherSizeKv,
+  calculator_arguments: ({ view }: OwnersPart) => view.calculatorArguments,
+  kv_cache_policy: ({ view }: OwnersPart) => view.kvCachePolicy,
+  kv_cache_budget_bytes: ({ view }: OwnersPart) => view.kvCacheBudgetBytes,
+  kv_cache_policy_unaligned: ({ view }: OwnersPart) => view.kvCachePolicyUnaligned,
+  q_rows: ({ view }: OwnersPart) => view.qRows,
+  kv_rows: ({ view }: OwnersPart) => view.kvRows,
+  // Of backward: the forward that it belongs to, and whether its commit frees what that one kept.
+  forward: ({ forward }: OwnersPart) => forward,
+  release_forward: ({ releaseForward }: OwnersPart) => releaseForward,
 } as const;
 
 /** Shards may differ in length, except when the exchange is aligned. */

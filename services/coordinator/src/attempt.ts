@@ -1,6 +1,6 @@
 import { UlyssesError } from '@ulysses/errors';
 import { Deferred } from '@ulysses/runtime';
-import type { Planned, StepKey, StepView } from '@ulysses/rpc';
+import type { PlanStep, Planned, StepKey } from '@ulysses/rpc';
 
 /** What one sequence owner waits for: first the plan, then the commit. */
 export interface OwnerTicket {
@@ -8,7 +8,8 @@ export interface OwnerTicket {
   readonly committed: Promise<void>;
 }
 
-export type AttemptPhase = 'agree' | 'wait for all ranks' | 'prepare' | 'run' | 'committed' | 'failed';
+export type AttemptPhase =
+  'agree' | 'wait for all ranks' | `gather size of ${string}` | 'prepare' | 'run' | 'committed' | 'failed';
 
 /**
  * One attempt at a step: the owners that joined it and its one outcome.
@@ -19,7 +20,8 @@ export type AttemptPhase = 'agree' | 'wait for all ranks' | 'prepare' | 'run' | 
 export class Attempt {
   readonly key: StepKey;
   readonly ownerCount: number;
-  readonly views = new Map<number, StepView>();
+  /** What every owner that joined said, by owner index. */
+  readonly requests = new Map<number, PlanStep>();
   phase: AttemptPhase = 'agree';
   /** Set when the attempt ended. */
   endedAt: number | null = null;
@@ -54,8 +56,9 @@ export class Attempt {
   }
 
   /** Adds an owner; `signal` is its call's: a cancelled or lost owner ends the attempt for everyone. */
-  join(owner: number, view: StepView, signal: AbortSignal, deadlineMs: number): OwnerTicket {
-    this.views.set(owner, view);
+  join(request: PlanStep, signal: AbortSignal, deadlineMs: number): OwnerTicket {
+    const owner = request.ownerIndex;
+    this.requests.set(owner, request);
     signal.addEventListener(
       'abort',
       () => {
@@ -65,7 +68,7 @@ export class Attempt {
     );
     if (signal.aborted) this.#ownerLeft(owner);
     this.#shortenDeadline(deadlineMs);
-    if (this.views.size === this.ownerCount) this.#allJoined.resolve();
+    if (this.requests.size === this.ownerCount) this.#allJoined.resolve();
     return { planned: this.#planned.promise, committed: this.#committed.promise };
   }
 
@@ -117,7 +120,7 @@ export class Attempt {
 
   #deadlinePassed(): void {
     const missing = Array.from({ length: this.ownerCount }, (_, owner) => owner).filter(
-      (owner) => !this.views.has(owner),
+      (owner) => !this.requests.has(owner),
     );
     const reason =
       missing.length > 0

@@ -20,7 +20,7 @@ export class Calculators {
 
   /**
    * `choice` is `default`, `dynamic` or the path of a module that exports `gatherSizeCalculator` (or a default), an
-   * object or class with `calculate`. CONFIG when it cannot be loaded.
+   * object or class with `calculate`, or `calculate` itself. CONFIG when it cannot be loaded.
    */
   static async load(choice: string): Promise<Calculators> {
     const byName = new Map<string, GatherSizeCalculator>([
@@ -51,6 +51,7 @@ export class Calculators {
 
   /** True when shards must be equal because nothing says how long the gathered sequence is. */
   isAligned(view: StepView): boolean {
+    if (view.clientCalculator !== null) return view.gatherSizeQ === null && view.gatherSizeKv === null;
     return view.gatherSizeQ === null && this.of(view) instanceof DefaultGatherSizeCalculator;
   }
 }
@@ -66,7 +67,7 @@ async function loadModule(path: string): Promise<GatherSizeCalculator> {
   let exported: unknown;
   try {
     const module = (await import(pathToFileURL(resolve(path)).href)) as Record<string, unknown>;
-    exported = module['gatherSizeCalculator'] ?? module['default'];
+    exported = module['gatherSizeCalculator'] ?? module['default'] ?? module;
   } catch (thrown) {
     throw invalid(
       `expected default, dynamic or the path of a module; loading it failed: ${toUlyssesError(thrown).message}`,
@@ -76,7 +77,9 @@ async function loadModule(path: string): Promise<GatherSizeCalculator> {
   const instance: unknown =
     typeof exported === 'function' ? construct(exported as new () => unknown, invalid) : exported;
   if (!isCalculator(instance)) {
-    throw invalid('expected an export `gatherSizeCalculator` (or a default) with a method `calculate`');
+    throw invalid(
+      'expected an export `gatherSizeCalculator` (or a default, or the module) with a method `calculate`',
+    );
   }
   return instance;
 }

@@ -3,35 +3,16 @@ import type { StepView } from '@ulysses/rpc';
 import { describe, expect, it } from 'vitest';
 import { Calculators } from './calculators.js';
 import { alignmentOf, type KvCacheDefaults } from './kv-cache.js';
+import { SAMPLE_VIEW } from './sample-view.js';
 
-const VIEW: StepView = {
-  dtype: 'f32',
-  layout: 'sbhd',
-  batch: 1,
-  qHeads: 8,
-  kvHeads: 2,
-  headSize: 64,
-  qRows: 10,
-  kvRows: 10,
-  mask: { left: null, right: 0, segments: null, validRanges: null },
-  scale: 0.125,
-  strategy: null,
-  keep: 'store',
-  attentionMaskLengths: null,
-  attentionMaskExtent: null,
-  gatherSizeQ: null,
-  gatherSizeKv: null,
-  gatherSizeCalculator: 'dynamic',
-  calculatorArguments: null,
-  kvCachePolicy: null,
-  kvCacheBudgetBytes: null,
-  kvCachePolicyUnaligned: false,
-};
 const DEFAULTS: KvCacheDefaults = { policy: 'none', unaligned: false, budgetBytes: 1 };
 const calculators = await Calculators.load('dynamic');
 
 const align = (view: Partial<StepView>, defaults: Partial<KvCacheDefaults> = {}): unknown[] => {
-  const { aligned, byPolicy } = alignmentOf({ ...VIEW, ...view }, calculators, { ...DEFAULTS, ...defaults });
+  const { aligned, byPolicy } = alignmentOf({ ...SAMPLE_VIEW, ...view }, calculators, {
+    ...DEFAULTS,
+    ...defaults,
+  });
   return [aligned, byPolicy];
 };
 const NO = [false, false];

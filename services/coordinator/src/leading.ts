@@ -28,7 +28,7 @@ export class Leading {
     const fleet = new Fleet({ logger, enterTimeoutMs: ENTER_TIMEOUT_MS });
     this.fleet = fleet;
     this.steps = new StepRegistry({
-      run: (attempt, request) => planStep(attempt, request, fleet, calculators, kvCache),
+      run: (attempt) => planStep(attempt, fleet, calculators, kvCache),
       defaultDeadlineMs: stepDeadlineMs,
       rememberMs: REMEMBER_STEPS_MS,
     });

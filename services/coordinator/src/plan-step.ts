@@ -1,6 +1,5 @@
 import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
-import { createPlan } from '@ulysses/plan';
-import type { PlanStep } from '@ulysses/rpc';
+import { calculatorName, createPlan } from '@ulysses/plan';
 import { orAborted } from '@ulysses/runtime';
 import type { Attempt } from './attempt.js';
 import { requireAgreement } from './agree.js';
@@ -15,26 +14,29 @@ import { resolveSpec } from './resolve-spec.js';
  */
 export async function planStep(
   attempt: Attempt,
-  request: PlanStep,
-  fleet: Fleet,
+  fleet: Pick<Fleet, 'ready' | 'openStep'>,
   calculators: Calculators,
   kvCache: KvCacheDefaults,
 ): Promise<void> {
   await attempt.allJoined;
-  const [view] = attempt.views.values();
-  if (view === undefined) throw new UlyssesError('INVARIANT', 'a step without owners');
+  const requests = [...attempt.requests.values()].sort((a, b) => a.ownerIndex - b.ownerIndex);
+  const [request] = requests;
+  if (request === undefined) throw new UlyssesError('INVARIANT', 'a step without owners');
+  const { view } = request;
   const alignment = alignmentOf(view, calculators, kvCache);
-  requireAgreement(attempt.views, alignment);
+  requireAgreement(requests, alignment);
   if (attempt.key.pass === 'backward' && view.keep === 'none') {
     throw fieldError('UNSUPPORTED', 'keep', 'none', 'store or recompute in a forward that has a backward');
   }
-  const owners = [...attempt.views].sort(([a], [b]) => a - b).map(([, owner]) => owner);
 
   attempt.phase = 'wait for all ranks';
   const epoch = await fleet.ready(attempt.signal);
+  attempt.phase = `gather size of ${view.clientCalculator ?? calculatorName(calculators.of(view))}`;
+  // A calculator is somebody else's code, and may never answer.
+  const owners = requests.map((owner) => owner.view);
+  const resolving = resolveSpec(owners, epoch.ranks.length, calculators, alignment);
+  const { spec, padding } = await orAborted(resolving, attempt.signal);
   attempt.phase = 'prepare';
-  const { spec, padding } = await resolveSpec(owners, epoch.ranks.length, calculators, alignment);
-  attempt.signal.throwIfAborted();
   const plan = createPlan(spec, epoch.ranks.length);
   const kvCachePolicy = resolveKvCachePolicy(view, plan, kvCache);
   const step = fleet.openStep(attempt.key, epoch);

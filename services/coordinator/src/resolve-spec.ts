@@ -1,5 +1,6 @@
 import { UlyssesError, fieldError } from '@ulysses/errors';
 import {
+  checkGatherSize,
   clipSplits,
   defaultStrategy,
   paddingOf,
@@ -31,7 +32,10 @@ export async function resolveSpec(
   const gatherSizeQ = await sizeOf('q', q);
   const gatherSizeKv = sameExtents ? gatherSizeQ : await sizeOf('kv', kv);
   if (gatherSizeQ === null || gatherSizeKv === null) {
-    requireAligned({ qSplits: q, kvSplits: kv, qHeads: view.qHeads }, cpSize, alignment.remedy);
+    // Shards of an extent that has a gather size may be cut as they are.
+    const qSplits = gatherSizeQ === null ? q : [];
+    const kvSplits = gatherSizeKv === null ? kv : [];
+    requireAligned({ qSplits, kvSplits, qHeads: view.qHeads }, cpSize, alignment.remedy);
   }
   const qSplits = gatherSizeQ === null ? q : clipSplits(q, gatherSizeQ);
   const kvSplits = gatherSizeKv === null ? kv : clipSplits(kv, gatherSizeKv);
@@ -63,6 +67,13 @@ async function gatherSize(
   shardRows: readonly number[],
   calculators: Calculators,
 ): Promise<number | null> {
+  const fromClient = tensor === 'q' ? view.gatherSizeQ : view.gatherSizeKv;
+  if (view.clientCalculator !== null || fromClient !== null) {
+    return checkGatherSize(view.clientCalculator ?? "the client's calculator", fromClient, {
+      tensor,
+      shardRows,
+    });
+  }
   const input: GatherSizeInput = {
     tensor,
     shardRows,
@@ -71,9 +82,7 @@ async function gatherSize(
     layout: view.layout,
     kwargs: parseArguments(view.calculatorArguments),
   };
-  const fromClient = tensor === 'q' ? view.gatherSizeQ : view.gatherSizeKv;
-  const calculator = fromClient === null ? calculators.of(view) : { calculate: () => fromClient };
-  return await resolveGatherSize(calculator, input);
+  return await resolveGatherSize(calculators.of(view), input);
 }
 
 function parseArguments(json: string | null): Record<string, unknown> {

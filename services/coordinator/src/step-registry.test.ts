@@ -78,7 +78,7 @@ describe('attempts at a step', () => {
     steps.join(request(0, 2, 1), ownSignal(), LONG_MS);
     steps.join(request(1, 2, 0), ownSignal(), LONG_MS);
     expect(attempts).toHaveLength(2);
-    expect(attempts[1]?.attempt.views.size).toBe(2);
+    expect(attempts[1]?.attempt.requests.size).toBe(2);
   });
 
   it('an owner that asks for a newer attempt ends the running one for everybody', async () => {

@@ -4,7 +4,7 @@ import { Attempt, type OwnerTicket } from './attempt.js';
 
 export interface StepRegistryOptions {
   /** Takes an attempt from agreement to commit; throws the first cause when it cannot. */
-  readonly run: (attempt: Attempt, request: PlanStep) => Promise<void>;
+  readonly run: (attempt: Attempt) => Promise<void>;
   /** Longest that a step may take when its owners set no deadline. */
   readonly defaultDeadlineMs: number;
   /** How long an ended step is remembered, so that a late owner hears how it ended. */
@@ -38,11 +38,11 @@ export class StepRegistry {
     this.#forgetOld();
     const attempt = this.#attemptFor(request);
     if (attempt.failure !== null) {
-      attempt.views.set(request.ownerIndex, request.view);
+      attempt.requests.set(request.ownerIndex, request);
       throw attempt.failure;
     }
     const limitMs = deadlineMs === null ? this.#options.defaultDeadlineMs : deadlineMs * DEADLINE_MARGIN;
-    return attempt.join(request.ownerIndex, request.view, signal, limitMs);
+    return attempt.join(request, signal, limitMs);
   }
 
   failAll(cause: UlyssesError): void {
@@ -58,7 +58,7 @@ export class StepRegistry {
       return newest;
     }
     const failure = newest?.failure ?? null;
-    if (newest !== undefined && failure?.retryable === false && !newest.views.has(request.ownerIndex)) {
+    if (newest !== undefined && failure?.retryable === false && !newest.requests.has(request.ownerIndex)) {
       return newest;
     }
     newest?.fail(
@@ -70,13 +70,13 @@ export class StepRegistry {
     const attempt = new Attempt({ ...request.step, attempt: number }, request.ownerCount);
     this.#attempts.delete(identity);
     this.#attempts.set(identity, attempt);
-    void this.#run(attempt, request);
+    void this.#run(attempt);
     return attempt;
   }
 
-  async #run(attempt: Attempt, request: PlanStep): Promise<void> {
+  async #run(attempt: Attempt): Promise<void> {
     try {
-      await this.#options.run(attempt, request);
+      await this.#options.run(attempt);
       attempt.commit();
       this.committed++;
     } catch (thrown) {
@@ -109,7 +109,7 @@ function requireSameCall(attempt: Attempt, { ownerIndex, ownerCount }: PlanStep)
     attempt.fail(error);
     throw error;
   }
-  if (attempt.views.has(ownerIndex)) {
+  if (attempt.requests.has(ownerIndex)) {
     throw new UlyssesError(
       'STEP_MISMATCH',
       `owner_index is ${ownerIndex}, and owner ${ownerIndex} of this step has already called`,

@@ -65,6 +65,7 @@ export function viewToProto(view: StepView): WireInput<'StepView'> {
         : kvCacheChoice.toProto(view.kvCachePolicy, 'StepView.kv_cache_policy'),
     ...(view.kvCacheBudgetBytes === null ? {} : { kvCacheBudgetBytes: view.kvCacheBudgetBytes }),
     kvCachePolicyUnaligned: view.kvCachePolicyUnaligned,
+    clientCalculator: view.clientCalculator ?? '',
   };
 }
 
@@ -96,6 +97,7 @@ export function viewFromProto(message: WireOutput<'StepView'> | null, path: stri
         : kvCacheChoice.fromProto(view.kvCachePolicy, `${path}.kv_cache_policy`),
     kvCacheBudgetBytes: view.kvCacheBudgetBytes ?? null,
     kvCachePolicyUnaligned: view.kvCachePolicyUnaligned,
+    clientCalculator: textFromProto(view.clientCalculator),
   };
 }
 

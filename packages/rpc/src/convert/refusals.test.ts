@@ -26,6 +26,7 @@ const VIEW: StepView = {
   attentionMaskExtent: null,
   gatherSizeQ: null,
   gatherSizeKv: null,
+  clientCalculator: null,
   gatherSizeCalculator: null,
   calculatorArguments: null,
   kvCachePolicy: null,

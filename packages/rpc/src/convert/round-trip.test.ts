@@ -81,6 +81,7 @@ const view: fc.Arbitrary<StepView> = fc.record({
   attentionMaskExtent: orNull(uint64),
   gatherSizeQ: orNull(uint64),
   gatherSizeKv: orNull(uint64),
+  clientCalculator: orNull(text.filter((name) => name !== '')),
   gatherSizeCalculator: orNull(fc.constantFrom(...CALCULATORS)),
   calculatorArguments: orNull(fc.json()),
   kvCachePolicy: orNull(fc.constantFrom(...KV_CACHE_CHOICES)),

@@ -34,7 +34,7 @@ KV_CACHE_POLICY_FULL: KvCachePolicy
 KV_CACHE_POLICY_AUTO: KvCachePolicy
 
 class StepView(_message.Message):
-    __slots__ = ("dtype", "layout", "batch", "q_heads", "kv_heads", "head_size", "q_rows", "kv_rows", "mask", "scale", "strategy", "keep", "attention_mask_lengths", "attention_mask_extent", "gather_size_q", "gather_size_kv", "gather_size_calculator", "calculator_arguments_json", "kv_cache_policy", "kv_cache_budget_bytes", "kv_cache_policy_unaligned")
+    __slots__ = ("dtype", "layout", "batch", "q_heads", "kv_heads", "head_size", "q_rows", "kv_rows", "mask", "scale", "strategy", "keep", "attention_mask_lengths", "attention_mask_extent", "gather_size_q", "gather_size_kv", "gather_size_calculator", "calculator_arguments_json", "kv_cache_policy", "kv_cache_budget_bytes", "kv_cache_policy_unaligned", "client_calculator")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class StepView(_message.Message):
     KV_CACHE_POLICY_FIELD_NUMBER: _ClassVar[int]
     KV_CACHE_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     KV_CACHE_POLICY_UNALIGNED_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_CALCULATOR_FIELD_NUMBER: _ClassVar[int]
     dtype: _tensor_pb2.DType
     layout: _tensor_pb2.Layout
     batch: int
@@ -77,7 +78,8 @@ class StepView(_message.Message):
     kv_cache_policy: KvCachePolicy
     kv_cache_budget_bytes: int
     kv_cache_policy_unaligned: bool
-    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_rows: _Optional[int] = ..., kv_rows: _Optional[int] = ..., mask: _Optional[_Union[_plan_pb2.Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[_plan_pb2.Strategy, str]] = ..., keep: _Optional[_Union[Keep, str]] = ..., attention_mask_lengths: _Optional[_Iterable[int]] = ..., attention_mask_extent: _Optional[int] = ..., gather_size_q: _Optional[int] = ..., gather_size_kv: _Optional[int] = ..., gather_size_calculator: _Optional[str] = ..., calculator_arguments_json: _Optional[str] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., kv_cache_budget_bytes: _Optional[int] = ..., kv_cache_policy_unaligned: _Optional[bool] = ...) -> None: ...
+    client_calculator: str
+    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_rows: _Optional[int] = ..., kv_rows: _Optional[int] = ..., mask: _Optional[_Union[_plan_pb2.Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[_plan_pb2.Strategy, str]] = ..., keep: _Optional[_Union[Keep, str]] = ..., attention_mask_lengths: _Optional[_Iterable[int]] = ..., attention_mask_extent: _Optional[int] = ..., gather_size_q: _Optional[int] = ..., gather_size_kv: _Optional[int] = ..., gather_size_calculator: _Optional[str] = ..., calculator_arguments_json: _Optional[str] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., kv_cache_budget_bytes: _Optional[int] = ..., kv_cache_policy_unaligned: _Optional[bool] = ..., client_calculator: _Optional[str] = ...) -> None: ...
 
 class PlanStepRequest(_message.Message):
     __slots__ = ("step", "owner_index", "owner_count", "view", "forward", "release_forward")

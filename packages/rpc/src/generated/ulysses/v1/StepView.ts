@@ -63,6 +63,11 @@ export interface StepView {
    * The exchange stays as the calculator says with policies half and full too.
    */
   'kvCachePolicyUnaligned'?: (boolean);
+  /**
+   * Name of the calculator that ran in the client, whose answers gather_size_q and gather_size_kv are; absent sizes then mean
+   * an aligned exchange. Empty: absent sizes are the coordinator's to find.
+   */
+  'clientCalculator'?: (string);
   '_attentionMaskExtent'?: "attentionMaskExtent";
   '_gatherSizeQ'?: "gatherSizeQ";
   '_gatherSizeKv'?: "gatherSizeKv";
@@ -124,6 +129,11 @@ export interface StepView__Output {
    * The exchange stays as the calculator says with policies half and full too.
    */
   'kvCachePolicyUnaligned': (boolean);
+  /**
+   * Name of the calculator that ran in the client, whose answers gather_size_q and gather_size_kv are; absent sizes then mean
+   * an aligned exchange. Empty: absent sizes are the coordinator's to find.
+   */
+  'clientCalculator': (string);
   '_attentionMaskExtent'?: "attentionMaskExtent";
   '_gatherSizeQ'?: "gatherSizeQ";
   '_gatherSizeKv'?: "gatherSizeKv";
