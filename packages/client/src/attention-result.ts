@@ -67,6 +67,8 @@ export class AttentionResult {
     const { buffer, byteOffset, byteLength } = outcome.lse.bytes;
     this.lse = new Float32Array(buffer, byteOffset, byteLength / 4);
     this.report = stepReport(outcome);
+    // No backward can follow, so nothing will be replayed from them.
+    if (state.view.keep === 'none') freeAll(state.inputs);
   }
 
   /**
@@ -148,7 +150,7 @@ export class AttentionResult {
 
   #freeLocal(): void {
     this.#released = true;
-    for (const region of Object.values(this.#state.inputs) as ForwardInputs['q'][]) region.free();
+    freeAll(this.#state.inputs);
   }
 
   #gradientViews({ dq, dk, dv }: Gradients, report: StepReport): AttentionGradients {
@@ -160,4 +162,8 @@ export class AttentionResult {
       report,
     };
   }
+}
+
+function freeAll(inputs: ForwardInputs): void {
+  for (const region of Object.values(inputs) as ForwardInputs['q'][]) region.free();
 }

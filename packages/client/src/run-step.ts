@@ -32,6 +32,8 @@ export interface StepOutcome {
   /** With the attempt that committed. */
   readonly key: StepKey;
   readonly planned: Planned;
+  /** From the call to the plan: every owner and every rank said yes. */
+  readonly agreedMs: number;
   readonly exchange: OwnerExchange;
   readonly bytesSent: number;
   readonly bytesReceived: number;
@@ -49,6 +51,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
   const ending = new AbortController();
   const linked = linkSignals([call.signal, ending.signal]);
   const { ownerIndex, ownerCount } = cluster.options;
+  const calledAt = performance.now();
   const stream = cluster.coordinator.planStep(
     {
       step: call.step,
@@ -66,13 +69,14 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
       throw new UlyssesError('INVARIANT', 'the coordinator ended the step before it was planned');
     }
     const planned = first.value;
+    const agreedMs = performance.now() - calledAt;
     cluster.contacted = true;
     verifyPlan(planned.plan);
     const key = { ...call.step, attempt: planned.attempt };
     const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
     const committed = nextIsCommit(stream);
     const moved = await moveRows(cluster, call, key, planned, exchange, committed);
-    return { key, planned, exchange, ...moved };
+    return { key, planned, agreedMs, exchange, ...moved };
   } finally {
     ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
     linked.release();
