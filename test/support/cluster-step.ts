@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { connect, UlyssesContextAttention, type AttentionOptions, type TensorView } from '@ulysses/client';
+import {
+  connect,
+  UlyssesContextAttention,
+  type AttentionOptions,
+  type ConnectOptions,
+  type TensorView,
+} from '@ulysses/client';
 import { shardOf, type StepInputs } from './step-inputs.js';
 import { fromForm, toForm, type TensorForm } from './tensor-forms.js';
 
@@ -23,6 +29,8 @@ export interface ClusterStep {
   readonly sliceOrderSeed?: number;
   /** Rows of every owner's k and v, when they are not those of q. */
   readonly kvSplits?: readonly number[];
+  /** @default auto */
+  readonly route?: ConnectOptions['route'];
   /** How tensors travel. @default float32 [s, b, h, d] */
   readonly form?: TensorForm;
 }
@@ -66,13 +74,20 @@ export async function runStep(step: ClusterStep, inputs: StepInputs): Promise<Wh
 }
 
 async function ownerStep(
-  { address, splits, attention, sliceOrderSeed }: ClusterStep,
+  { address, splits, attention, sliceOrderSeed, route = 'auto' }: ClusterStep,
   session: string,
   ownerIndex: number,
   { q, k, v, dout }: StepInputs,
 ): Promise<WholeResult> {
   const shuffle = sliceOrderSeed === undefined ? {} : { sliceOrderSeed };
-  const cluster = await connect({ address, session, ownerIndex, ownerCount: splits.length, ...shuffle });
+  const cluster = await connect({
+    address,
+    session,
+    ownerIndex,
+    ownerCount: splits.length,
+    route,
+    ...shuffle,
+  });
   try {
     const forward = await new UlyssesContextAttention(null, cluster, attention).forward(q, k, v);
     const { dq, dk, dv } = await forward.backward(dout);

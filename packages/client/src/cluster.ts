@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { fieldError, UlyssesError } from '@ulysses/errors';
-import { ExchangePlane, ownerLinkName, rankLinkName } from '@ulysses/exchange';
-import { connectCoordinator, type CoordinatorClient, type RankAddress } from '@ulysses/rpc';
+import { ExchangePlane, ROUTES, type RouteChoice } from '@ulysses/exchange';
+import { connectCoordinator, type CoordinatorClient } from '@ulysses/rpc';
+import { RankLinks } from './rank-links.js';
 
 export interface ConnectOptions {
   /** `host:port` of the coordinator. */
@@ -14,6 +15,11 @@ export interface ConnectOptions {
   readonly ownerIndex?: number;
   /** How many processes hold a share of the sequence. @default 1 */
   readonly ownerCount?: number;
+  /**
+   * How rows travel: `relay` through one rank, `direct` straight to every rank, `auto` through one until links to all
+   * (at most 64) are up. The same bits. @default 'auto'
+   */
+  readonly route?: RouteChoice;
   /** Longest that one call may take, replays included. @default 60_000 */
   readonly deadlineMs?: number;
   /** How long the first call waits for a coordinator that cannot be reached. @default 5_000 */
@@ -38,9 +44,9 @@ export class Cluster {
   readonly options: ResolvedConnectOptions;
   readonly coordinator: CoordinatorClient;
   readonly plane: ExchangePlane;
+  readonly links: RankLinks;
   /** Whether the coordinator has ever answered: before, waiting for it to come back makes little sense. */
   contacted = false;
-  readonly #links = new Map<string, Promise<void>>();
   readonly #lostListeners = new Set<(link: string, reason: string) => void>();
   #nextCall = 0;
   #closed = false;
@@ -55,6 +61,7 @@ export class Cluster {
     this.plane = openPlane((link, reason) => {
       this.#linkLost(link, reason);
     });
+    this.links = new RankLinks({ ...options, plane: this.plane });
   }
 
   static async open(options: ResolvedConnectOptions): Promise<Cluster> {
@@ -75,22 +82,6 @@ export class Cluster {
     return this.#nextCall++;
   }
 
-  /** Opens the tensor link to a rank, once; returns its name. */
-  async link({ rank, member, tensorAddress }: RankAddress, deadlineMs: number): Promise<string> {
-    const { ownerIndex, job, session } = this.options;
-    const name = rankLinkName(rank, member);
-    let connecting = this.#links.get(name);
-    if (connecting === undefined) {
-      connecting = this.plane.connectOwner(name, tensorAddress, ownerLinkName(ownerIndex, job, session), {
-        deadlineMs,
-      });
-      connecting.catch(() => this.#links.delete(name));
-      this.#links.set(name, connecting);
-    }
-    await connecting;
-    return name;
-  }
-
   /** Calls back when a tensor link breaks; returns how to stop. */
   onLinkLost(listener: (link: string, reason: string) => void): () => void {
     this.#lostListeners.add(listener);
@@ -105,7 +96,7 @@ export class Cluster {
   }
 
   #linkLost(link: string, reason: string): void {
-    this.#links.delete(link);
+    this.links.lost(link);
     for (const listener of [...this.#lostListeners]) listener(link, reason);
   }
 }
@@ -113,7 +104,7 @@ export class Cluster {
 /**
  * Connects to a cluster. The coordinator is called at the first step, so this succeeds even while the cluster starts.
  *
- * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name.
+ * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name; UNSUPPORTED for another route.
  */
 export async function connect(options: ConnectOptions): Promise<Cluster> {
   const { ownerIndex = 0, ownerCount = 1 } = options;
@@ -123,6 +114,8 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
   if (!Number.isSafeInteger(ownerIndex) || ownerIndex < 0 || ownerIndex >= ownerCount) {
     throw fieldError('SHAPE_MISMATCH', 'ownerIndex', ownerIndex, `an integer from 0 to ${ownerCount - 1}`);
   }
+  const { route = 'auto' } = options;
+  if (!ROUTES.includes(route)) throw fieldError('UNSUPPORTED', 'route', route, `one of ${ROUTES.join(', ')}`);
   if (ownerCount > 1 && options.session === undefined) {
     throw fieldError('SHAPE_MISMATCH', 'session', undefined, 'a name that all owners of this trainer share');
   }
@@ -132,6 +125,7 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     session: options.session ?? randomUUID(),
     ownerIndex,
     ownerCount,
+    route,
     deadlineMs: options.deadlineMs ?? 60_000,
     firstContactMs: options.firstContactMs ?? 5_000,
     maxReplays: options.maxReplays ?? Infinity,

@@ -4,7 +4,7 @@ import {
   ownerExchange,
   ownerParty,
   rankParty,
-  relayOf,
+  rankLinkName,
   type OwnerExchange,
   type Send,
   type StepChannel,
@@ -51,6 +51,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
   const ending = new AbortController();
   const linked = linkSignals([call.signal, ending.signal]);
   const { ownerIndex, ownerCount } = cluster.options;
+  const { direct } = cluster.links;
   const calledAt = performance.now();
   const stream = cluster.coordinator.planStep(
     {
@@ -60,6 +61,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
       view: call.view,
       forward: call.forward,
       releaseForward: call.releaseForward,
+      direct,
     },
     { signal: linked.signal, deadlineMs: call.deadlineMs },
   );
@@ -75,7 +77,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
     const key = { ...call.step, attempt: planned.attempt };
     const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
     const committed = nextIsCommit(stream);
-    const moved = await moveRows(cluster, call, key, planned, exchange, committed);
+    const moved = await moveRows(cluster, call, key, planned, direct, exchange, committed);
     return { key, planned, agreedMs, exchange, ...moved };
   } finally {
     ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
@@ -89,35 +91,35 @@ async function moveRows(
   call: StepCall,
   key: StepKey,
   planned: Planned,
+  direct: boolean,
   exchange: OwnerExchange,
   committed: Promise<void>,
 ): Promise<{ bytesSent: number; bytesReceived: number }> {
   const { ownerIndex, sliceOrderSeed } = cluster.options;
-  const relay = planned.ranks[relayOf(ownerIndex, planned.ranks.length)];
-  if (relay === undefined) throw new UlyssesError('PLAN_INVALID', 'the plan has no ranks');
   let channel: StepChannel | null = null;
   let stopListening = (): void => undefined;
   try {
-    // An owner without rows may see the commit before its link is up.
-    const linked = cluster.link(relay, call.deadlineMs);
-    const link = await Promise.race([linked, committed.then(() => linked)]);
+    // An owner without rows may see the commit before its links are up.
+    const linked = cluster.links.open(planned.ranks, direct, call.deadlineMs);
+    const links = await Promise.race([linked, committed.then(() => linked)]);
     const { sends, receives } = call.transfers(exchange);
     const opened = cluster.plane.openStep({
       key,
       epoch: planned.epoch,
       self: ownerParty(ownerIndex),
       receives,
-      routes: planned.ranks.map((rank) => ({ destination: rankParty(rank.rank), link })),
+      routes: links.map((link, rank) => ({ destination: rankParty(rank), link })),
       relayBytes: 0,
       sendBytes: ownerBytes(exchange, key.pass).sent,
     });
     channel = opened;
     stopListening = cluster.onLinkLost((lost, reason) => {
-      if (lost !== link) return;
+      const rank = planned.ranks.find(({ rank, member }) => rankLinkName(rank, member) === lost);
+      if (rank === undefined || !links.includes(lost)) return;
       opened.fail(
-        new UlyssesError('PEER_LOST', `rank ${relay.rank} (member ${relay.member}) was lost: ${reason}`, {
-          peer: `rank ${relay.rank}`,
-          member: relay.member,
+        new UlyssesError('PEER_LOST', `rank ${rank.rank} (member ${rank.member}) was lost: ${reason}`, {
+          peer: `rank ${rank.rank}`,
+          member: rank.member,
         }),
       );
     });

@@ -20,6 +20,8 @@ export class Attempt {
   readonly key: StepKey;
   readonly ownerCount: number;
   readonly views = new Map<number, StepView>();
+  /** Owners whose rows pass no relay. */
+  readonly directOwners = new Set<number>();
   phase: AttemptPhase = 'agree';
   /** Set when the attempt ended. */
   endedAt: number | null = null;

@@ -44,6 +44,7 @@ export async function planStep(
       ownerCount: attempt.ownerCount,
       forward: request.forward,
       releaseForward: request.releaseForward,
+      directOwners: [...attempt.directOwners],
     });
     await orAborted(step.voted, attempt.signal);
 

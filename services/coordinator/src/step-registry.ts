@@ -42,6 +42,7 @@ export class StepRegistry {
       throw attempt.failure;
     }
     const limitMs = deadlineMs === null ? this.#options.defaultDeadlineMs : deadlineMs * DEADLINE_MARGIN;
+    if (request.direct) attempt.directOwners.add(request.ownerIndex);
     return attempt.join(request.ownerIndex, request.view, signal, limitMs);
   }
 

@@ -73,6 +73,7 @@ function prepareToProto(prepare: Prepare): WireInput<'Prepare'> {
     forward: optionalStepKeyToProto(prepare.forward),
     ownerCount: prepare.ownerCount,
     releaseForward: prepare.releaseForward,
+    directOwners: [...prepare.directOwners],
   };
 }
 
@@ -86,6 +87,7 @@ function prepareFromProto(message: WireOutput<'Prepare'>, path: string): Prepare
     forward: optionalStepKeyFromProto(message.forward, `${path}.forward`),
     ownerCount: message.ownerCount,
     releaseForward: message.releaseForward,
+    directOwners: message.directOwners,
   };
 }
 

@@ -22,6 +22,10 @@ export interface Prepare {
    * Backward: free the stored forward on commit.
    */
   'releaseForward'?: (boolean);
+  /**
+   * Owners that have a link to every rank; the rows of all others pass their relay.
+   */
+  'directOwners'?: (number)[];
 }
 
 /**
@@ -41,4 +45,8 @@ export interface Prepare__Output {
    * Backward: free the stored forward on commit.
    */
   'releaseForward': (boolean);
+  /**
+   * Owners that have a link to every rank; the rows of all others pass their relay.
+   */
+  'directOwners': (number)[];
 }
