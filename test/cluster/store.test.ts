@@ -135,6 +135,7 @@ it('a backward of a forward that kept nothing is refused by the coordinator, who
     view,
     forward,
     releaseForward: true,
+    direct: false,
   });
   await expect(updates.next()).rejects.toMatchObject({ code: 'UNSUPPORTED', details: { field: 'keep' } });
   coordinator.close();

@@ -52,7 +52,8 @@ async function trainOnCluster(
   address: string,
   signal: AbortSignal,
 ): Promise<StepResult[]> {
-  const attention = await connectClusterAttention(address, options.shape, options.form, announceOnce());
+  const { route, shape, form } = options;
+  const attention = await connectClusterAttention(address, route, shape, form, announceOnce());
   try {
     return await trainAll(options, chunks, attention, signal, (result) => {
       print(progressLine(result, options.steps, options.shape.heads));

@@ -15,8 +15,12 @@ export interface Options {
   readonly shape: ModelShape;
   readonly form: AttentionForm;
   readonly compare: boolean;
+  readonly route: Route;
   readonly cluster: ClusterChoice;
 }
+
+const ROUTES = ['auto', 'relay', 'direct'] as const;
+export type Route = (typeof ROUTES)[number];
 
 export type ClusterChoice =
   | { readonly kind: 'running'; readonly address: string }
@@ -35,6 +39,7 @@ interface Flags {
   readonly contextParallelAlgo?: string;
   readonly contextParallelKvCachePolicy?: string;
   readonly address?: string;
+  readonly route: Route;
   readonly keepServing?: true;
   readonly compare: boolean;
   readonly steps: number;
@@ -85,6 +90,11 @@ export function parseOptions(argv: readonly string[]): Options {
         'keepServing',
       ]),
     )
+    .addOption(
+      new Option('--route <route>', 'how rows travel: through one rank, or straight to every rank')
+        .choices(ROUTES)
+        .default('auto'),
+    )
     .option('--keep-serving', 'keep the cluster up after the training, until Ctrl-C')
     .option('--no-compare', 'do not train a second time on one device to compare the losses')
     .option('--steps <n>', 'training steps, one text or part of one each', countFrom(1), 20)
@@ -118,7 +128,7 @@ export function parseOptions(argv: readonly string[]): Options {
 }
 
 function resolve(flags: Flags): Options {
-  const { input, steps, seed, learningRate, threads, compare, dtype, layout } = flags;
+  const { input, steps, seed, learningRate, threads, compare, route, dtype, layout } = flags;
   const { layers, heads, kvHeads, headSize, maxLength } = flags;
   const settings: ClusterSettings = {
     contextParallelSize: flags.contextParallelSize,
@@ -132,6 +142,7 @@ function resolve(flags: Flags): Options {
     learningRate,
     threads,
     compare,
+    route,
     shape: { layers, heads, kvHeads, headSize, maxLength },
     form: { dtype, layout, window: flags.window ?? null },
     cluster:

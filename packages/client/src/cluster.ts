@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { fieldError, UlyssesError } from '@ulysses/errors';
-import { ExchangePlane, ownerLinkName, rankLinkName } from '@ulysses/exchange';
-import type { CoordinatorClient, RankAddress } from '@ulysses/rpc';
+import { ExchangePlane, ROUTES, type RouteChoice } from '@ulysses/exchange';
+import type { CoordinatorClient } from '@ulysses/rpc';
 import { Coordinators } from './coordinators.js';
+import { RankLinks } from './rank-links.js';
 
 /** Something works otherwise than was asked for. */
 export interface ClusterWarning {
@@ -21,6 +22,11 @@ export interface ConnectOptions {
   readonly ownerIndex?: number;
   /** How many processes hold a share of the sequence. @default 1 */
   readonly ownerCount?: number;
+  /**
+   * How rows travel: `relay` through one rank, `direct` straight to every rank, `auto` through one until links to all
+   * (at most 64) are up. The same bits. @default 'auto'
+   */
+  readonly route?: RouteChoice;
   /** Longest that one call may take, replays included. @default 60_000 */
   readonly deadlineMs?: number;
   /** How long the first call waits for a coordinator that cannot be reached. @default 5_000 */
@@ -46,10 +52,10 @@ export interface ResolvedConnectOptions extends Required<Omit<ConnectOptions, 's
 export class Cluster {
   readonly options: ResolvedConnectOptions;
   readonly plane: ExchangePlane;
+  readonly links: RankLinks;
   /** Whether the coordinator has ever answered: before, waiting for it to come back makes little sense. */
   contacted = false;
   readonly #coordinators: Coordinators;
-  readonly #links = new Map<string, Promise<void>>();
   readonly #lostListeners = new Set<(link: string, reason: string) => void>();
   readonly #warned = new Set<ClusterWarning['kind']>();
   #nextCall = 0;
@@ -65,6 +71,7 @@ export class Cluster {
     this.plane = openPlane((link, reason) => {
       this.#linkLost(link, reason);
     });
+    this.links = new RankLinks({ ...options, plane: this.plane });
   }
 
   static async open(options: ResolvedConnectOptions): Promise<Cluster> {
@@ -102,22 +109,6 @@ export class Cluster {
     this.options.onWarning({ kind, message });
   }
 
-  /** Opens the tensor link to a rank, once; returns its name. */
-  async link({ rank, member, tensorAddress }: RankAddress, deadlineMs: number): Promise<string> {
-    const { ownerIndex, job, session } = this.options;
-    const name = rankLinkName(rank, member);
-    let connecting = this.#links.get(name);
-    if (connecting === undefined) {
-      connecting = this.plane.connectOwner(name, tensorAddress, ownerLinkName(ownerIndex, job, session), {
-        deadlineMs,
-      });
-      connecting.catch(() => this.#links.delete(name));
-      this.#links.set(name, connecting);
-    }
-    await connecting;
-    return name;
-  }
-
   /** Calls back when a tensor link breaks; returns how to stop. */
   onLinkLost(listener: (link: string, reason: string) => void): () => void {
     this.#lostListeners.add(listener);
@@ -132,7 +123,7 @@ export class Cluster {
   }
 
   #linkLost(link: string, reason: string): void {
-    this.#links.delete(link);
+    this.links.lost(link);
     for (const listener of [...this.#lostListeners]) listener(link, reason);
   }
 }
@@ -140,7 +131,7 @@ export class Cluster {
 /**
  * Connects to a cluster. The coordinator is called at the first step, so this succeeds even while the cluster starts.
  *
- * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name.
+ * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name; UNSUPPORTED for another route.
  */
 export async function connect(options: ConnectOptions): Promise<Cluster> {
   const { ownerIndex = 0, ownerCount = 1 } = options;
@@ -150,6 +141,8 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
   if (!Number.isSafeInteger(ownerIndex) || ownerIndex < 0 || ownerIndex >= ownerCount) {
     throw fieldError('SHAPE_MISMATCH', 'ownerIndex', ownerIndex, `an integer from 0 to ${ownerCount - 1}`);
   }
+  const { route = 'auto' } = options;
+  if (!ROUTES.includes(route)) throw fieldError('UNSUPPORTED', 'route', route, `one of ${ROUTES.join(', ')}`);
   if (ownerCount > 1 && options.session === undefined) {
     throw fieldError('SHAPE_MISMATCH', 'session', undefined, 'a name that all owners of this trainer share');
   }
@@ -159,6 +152,7 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     session: options.session ?? randomUUID(),
     ownerIndex,
     ownerCount,
+    route,
     deadlineMs: options.deadlineMs ?? 60_000,
     firstContactMs: options.firstContactMs ?? 5_000,
     maxReplays: options.maxReplays ?? Infinity,

@@ -4,7 +4,7 @@ import {
   ownerExchange,
   ownerParty,
   rankParty,
-  relayOf,
+  rankLinkName,
   type OwnerExchange,
   type Send,
   type StepChannel,
@@ -36,6 +36,8 @@ export interface StepOutcome {
   readonly key: StepKey;
   readonly planned: Planned;
   readonly keep: Keep;
+  /** From the call to the plan: every owner and every rank said yes. */
+  readonly agreedMs: number;
   readonly exchange: OwnerExchange;
   readonly bytesSent: number;
   readonly bytesReceived: number;
@@ -53,6 +55,8 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
   const ending = new AbortController();
   const linked = linkSignals([call.signal, ending.signal]);
   const { ownerIndex, ownerCount } = cluster.options;
+  const { direct } = cluster.links;
+  const calledAt = performance.now();
   const stream = cluster.coordinator.planStep(
     {
       step: call.step,
@@ -61,6 +65,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
       view: call.view,
       forward: call.forward,
       releaseForward: call.releaseForward,
+      direct,
     },
     { signal: linked.signal, deadlineMs: call.deadlineMs },
   );
@@ -70,14 +75,15 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
       throw new UlyssesError('INVARIANT', 'the coordinator ended the step before it was planned');
     }
     const planned = first.value;
+    const agreedMs = performance.now() - calledAt;
     cluster.contacted = true;
     verifyPlan(planned.plan);
     warnOfAlignment(cluster, planned);
     const key = { ...call.step, attempt: planned.attempt };
     const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
     const committed = nextIsCommit(stream);
-    const moved = await moveRows(cluster, call, key, planned, exchange, committed);
-    return { key, planned, keep: call.view.keep, exchange, ...moved };
+    const moved = await moveRows(cluster, call, key, planned, direct, exchange, committed);
+    return { key, planned, agreedMs, keep: call.view.keep, exchange, ...moved };
   } finally {
     ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
     linked.release();
@@ -99,18 +105,17 @@ async function moveRows(
   call: StepCall,
   key: StepKey,
   planned: Planned,
+  direct: boolean,
   exchange: OwnerExchange,
   committed: Promise<void>,
 ): Promise<{ bytesSent: number; bytesReceived: number }> {
   const { ownerIndex, sliceOrderSeed } = cluster.options;
-  const relay = planned.ranks[relayOf(ownerIndex, planned.ranks.length)];
-  if (relay === undefined) throw new UlyssesError('PLAN_INVALID', 'the plan has no ranks');
   let channel: StepChannel | null = null;
   let stopListening = (): void => undefined;
   try {
-    // An owner without rows may see the commit before its link is up.
-    const linked = cluster.link(relay, call.deadlineMs);
-    const link = await Promise.race([linked, committed.then(() => linked)]);
+    // An owner without rows may see the commit before its links are up.
+    const linked = cluster.links.open(planned.ranks, direct, call.deadlineMs);
+    const links = await Promise.race([linked, committed.then(() => linked)]);
     const { keep } = call.view;
     const carried = key.pass === 'forward' ? [] : carriedTensors(keep, planned.kvCachePolicy);
     const { sends, receives } = call.transfers(exchange, carried);
@@ -119,17 +124,18 @@ async function moveRows(
       epoch: planned.epoch,
       self: ownerParty(ownerIndex),
       receives,
-      routes: planned.ranks.map((rank) => ({ destination: rankParty(rank.rank), link })),
+      routes: links.map((link, rank) => ({ destination: rankParty(rank), link })),
       relayBytes: 0,
       sendBytes: ownerBytes(exchange, key.pass, carried).sent,
     });
     channel = opened;
     stopListening = cluster.onLinkLost((lost, reason) => {
-      if (lost !== link) return;
+      const rank = planned.ranks.find(({ rank, member }) => rankLinkName(rank, member) === lost);
+      if (rank === undefined || !links.includes(lost)) return;
       opened.fail(
-        new UlyssesError('PEER_LOST', `rank ${relay.rank} (member ${relay.member}) was lost: ${reason}`, {
-          peer: `rank ${relay.rank}`,
-          member: relay.member,
+        new UlyssesError('PEER_LOST', `rank ${rank.rank} (member ${rank.member}) was lost: ${reason}`, {
+          peer: `rank ${rank.rank}`,
+          member: rank.member,
         }),
       );
     });

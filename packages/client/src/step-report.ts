@@ -8,6 +8,8 @@ export interface StepReport {
   readonly cpSize: number;
   readonly epoch: number;
   readonly attempt: number;
+  /** Milliseconds from the call of the attempt that committed until every owner and rank had said yes to it. */
+  readonly agreedMs: number;
   /** Query rows times heads that each rank computed. */
   readonly rowsPerRank: readonly number[];
   /** The same in heads of the whole sequence and batch; 3.5 is three heads and half of another. */
@@ -22,7 +24,7 @@ export interface StepReport {
   readonly kvCachePolicy: KvCachePolicy;
 }
 
-export function stepReport({ planned, keep, bytesSent, bytesReceived }: StepOutcome): StepReport {
+export function stepReport({ planned, agreedMs, keep, bytesSent, bytesReceived }: StepOutcome): StepReport {
   const { plan } = planned;
   const gatherSize = plan.spec.qSplits.reduce((sum, rows) => sum + rows, 0);
   const rowsPerRank = Array.from({ length: plan.cpSize }, (_, rank) =>
@@ -33,6 +35,7 @@ export function stepReport({ planned, keep, bytesSent, bytesReceived }: StepOutc
     cpSize: plan.cpSize,
     epoch: planned.epoch,
     attempt: planned.attempt,
+    agreedMs,
     rowsPerRank,
     headsPerRank: rowsPerRank.map((rows) => rows / (gatherSize * plan.spec.batch)),
     bytesExchanged: bytesSent + bytesReceived,

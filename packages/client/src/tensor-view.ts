@@ -60,9 +60,7 @@ export function requireSameShape(view: TensorView, like: TensorView, field: stri
 
 /** A snapshot in native memory: what the caller does to its array afterwards does not reach the step or its replay. */
 export function copyToRegion({ data }: TensorView): Region {
-  const region = Region.allocate(data.byteLength);
-  region.bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  return region;
+  return Region.copyOf(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
 }
 
 export function allocateLike({ dtype, extents }: TensorView): Region {

@@ -36,6 +36,11 @@ export class ExchangePlane {
     return this.#plane.address;
   }
 
+  /** Links that can be sent on now. */
+  get links(): number {
+    return this.#plane.counters().links;
+  }
+
   connectRank(link: string, address: string, party: string, options: { deadlineMs: number }): Promise<void> {
     return this.#plane.connectRank(link, address, party, options);
   }

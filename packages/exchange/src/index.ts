@@ -1,6 +1,14 @@
 export { ExchangePlane, stepIdentity, stepName, type ExchangePlaneOptions } from './exchange-plane.js';
 export { StepChannel } from './step-channel.js';
-export { ownerLinkName, ownerParty, rankLinkName, rankParty, relayOf } from './party.js';
+export {
+  ROUTES,
+  ownerLinkName,
+  ownerParty,
+  rankLinkName,
+  rankParty,
+  relayOf,
+  type RouteChoice,
+} from './party.js';
 export {
   backwardReturns,
   backwardSends,

@@ -8,6 +8,13 @@ export function ownerParty(index: number): Party {
   return { role: 'owner', index };
 }
 
+/**
+ * How an owner's rows travel: through one rank, straight to every rank, or through one until links to all are up. Results
+ * are the same bits.
+ */
+export const ROUTES = ['auto', 'relay', 'direct'] as const;
+export type RouteChoice = (typeof ROUTES)[number];
+
 /** The rank that plays sequence owner `owner` towards the other ranks (route `relay`). */
 export function relayOf(owner: number, cpSize: number): number {
   return owner % cpSize;

@@ -127,15 +127,19 @@ export function unitOwnerSendBytes({ plan, byOwner }: UnitExchange, pass: 'forwa
   return byOwner.reduce((sum, pair) => sum + pairTotals(pairBytes(plan.spec, pair, pass, [])).toOwner, 0);
 }
 
-/** Bytes a rank forwards in one pass for the owners it relays: everything to and from the other ranks. */
+/**
+ * Bytes a rank forwards in one pass for the owners it relays: everything to and from the other ranks. Direct owners need
+ * no relay.
+ */
 export function relayBytes(
   plan: Plan,
   rank: number,
   pass: 'forward' | 'backward',
   carried: readonly CarriedTensor[],
+  directOwners: readonly number[],
 ): number {
   const relayed = plan.spec.qSplits.flatMap((_, owner) =>
-    relayOf(owner, plan.cpSize) === rank ? [owner] : [],
+    relayOf(owner, plan.cpSize) === rank && !directOwners.includes(owner) ? [owner] : [],
   );
   if (relayed.length === 0) return 0;
   let bytes = 0;

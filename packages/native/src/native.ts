@@ -20,6 +20,7 @@ import type {
 
 export interface NativeMemory {
   allocate(sizeBytes: number): NativeRegion;
+  copyOf(bytes: Uint8Array): NativeRegion;
   usage(): { allocatedBytes: number; retainedBytes: number };
 }
 

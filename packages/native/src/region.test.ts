@@ -30,6 +30,19 @@ test('a region is zeroed, and its views are the memory itself', () => {
   region.free();
 });
 
+test('a copy holds the bytes given, and not what an earlier region of its size left', () => {
+  const stale = Region.allocate(4096);
+  stale.bytes.fill(7);
+  stale.free();
+  const bytes = Uint8Array.from({ length: 4000 }, (_, i) => i % 251);
+  const region = Region.copyOf(bytes.subarray(1));
+  bytes.fill(0);
+  expect(region.sizeBytes).toBe(3999);
+  expect(region.bytes.every((byte, i) => byte === (i + 1) % 251)).toBe(true);
+  expect(Region.copyOf(new Uint8Array(0)).sizeBytes).toBe(0);
+  region.free();
+});
+
 test('an empty region can be viewed', () => {
   expect(Region.allocate(0).bytes).toHaveLength(0);
 });

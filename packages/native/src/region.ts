@@ -37,6 +37,14 @@ export class Region {
     );
   }
 
+  /** A region that holds a copy of `bytes`: cheaper than to allocate and to write through `bytes`. */
+  static copyOf(bytes: Uint8Array): Region {
+    return new Region(
+      bytes.byteLength,
+      native(() => memory.copyOf(bytes)),
+    );
+  }
+
   /** The memory itself, not a copy. @throws UNSUPPORTED when the region is larger than a JavaScript view can be */
   get bytes(): Uint8Array<ArrayBuffer> {
     if (this.#freed) throw fieldError('SHAPE_MISMATCH', 'region', 'freed', 'a live region');

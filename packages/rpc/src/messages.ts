@@ -91,6 +91,8 @@ export interface PlanStep {
   readonly forward: StepKey | null;
   /** Backward: ranks free what the forward kept when this step commits. */
   readonly releaseForward: boolean;
+  /** This owner has a link to every rank, so that its rows pass no relay. */
+  readonly direct: boolean;
 }
 
 /** Every owner and every rank said yes; payload may move. */
@@ -154,6 +156,8 @@ export interface Prepare {
   readonly ownerCount: number;
   /** Backward: free the kept forward on commit. */
   readonly releaseForward: boolean;
+  /** Owners that have a link to every rank; the rows of all others pass their relay. */
+  readonly directOwners: readonly number[];
 }
 
 /** What the coordinator tells one rank, in order. */

@@ -12,7 +12,15 @@ it('a calculator that never answers holds a step no longer than the step lives, 
   const key = { job: 'job', session: 'session', call: 0, pass: 'forward', attempt: 0 } as const;
   const attempt = new Attempt(key, 1);
   const view = { ...SAMPLE_VIEW, gatherSizeCalculator: null, calculatorArguments: '{"never":true}' };
-  const request = { step: key, ownerIndex: 0, ownerCount: 1, view, forward: null, releaseForward: false };
+  const request = {
+    step: key,
+    ownerIndex: 0,
+    ownerCount: 1,
+    view,
+    forward: null,
+    releaseForward: false,
+    direct: false,
+  };
   const ticket = attempt.join(request, new AbortController().signal, 60_000);
   ticket.committed.catch(() => undefined);
   const kvCache = { policy: 'none', unaligned: false, budgetBytes: 0 } as const;

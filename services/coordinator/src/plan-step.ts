@@ -54,6 +54,7 @@ export async function planStep(
       ownerCount: attempt.ownerCount,
       forward: request.forward,
       releaseForward: request.releaseForward,
+      directOwners: requests.filter(({ direct }) => direct).map(({ ownerIndex }) => ownerIndex),
     });
     await orAborted(step.voted, attempt.signal);
 

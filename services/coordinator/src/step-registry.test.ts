@@ -12,7 +12,15 @@ function ownSignal(): AbortSignal {
 
 function request(ownerIndex: number, ownerCount: number, attempt = 0, call = 0): PlanStep {
   const step = { job: 'job', session: 'session', call, pass: 'forward', attempt } as const;
-  return { step, ownerIndex, ownerCount, view: {} as StepView, forward: null, releaseForward: false };
+  return {
+    step,
+    ownerIndex,
+    ownerCount,
+    view: {} as StepView,
+    forward: null,
+    releaseForward: false,
+    direct: false,
+  };
 }
 
 /** A registry whose attempts end when the test says so. */

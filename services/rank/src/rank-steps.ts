@@ -196,7 +196,7 @@ export class RankSteps {
         self: rankParty(seat.rank),
         receives,
         routes: routes(command, seat),
-        relayBytes: relayBytes(command.plan, seat.rank, pass, carried),
+        relayBytes: relayBytes(command.plan, seat.rank, pass, carried, command.directOwners),
         sendBytes: unitOwnerSendBytes(exchange, pass),
       });
     } catch (error) {
@@ -272,14 +272,15 @@ function allocateOr<T>(undo: () => void, allocate: () => T): T {
   }
 }
 
-function routes({ step, ownerCount }: Prepare, { rank, peerLinks }: EpochSeat): Route[] {
+function routes({ step, ownerCount, directOwners }: Prepare, { rank, peerLinks }: EpochSeat): Route[] {
   const found: Route[] = [];
   peerLinks.forEach((link, peer) => {
     if (link !== null) found.push({ destination: rankParty(peer), link });
   });
   for (let owner = 0; owner < ownerCount; owner++) {
     const relay = relayOf(owner, peerLinks.length);
-    const link = relay === rank ? ownerLinkName(owner, step.job, step.session) : peerLinks[relay];
+    const dialsHere = relay === rank || directOwners.includes(owner);
+    const link = dialsHere ? ownerLinkName(owner, step.job, step.session) : peerLinks[relay];
     if (link !== null && link !== undefined) found.push({ destination: ownerParty(owner), link });
   }
   return found;

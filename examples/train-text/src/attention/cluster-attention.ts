@@ -7,6 +7,7 @@ import {
 import type { UlyssesError } from '@ulysses/errors';
 import { decodeElements, encodeElements } from '@ulysses/tensor';
 import type { Tensor } from '../model/tensor.js';
+import type { Route } from '../options.js';
 import type { Attention, AttentionForm, HeadShape } from './attention.js';
 
 /**
@@ -16,11 +17,12 @@ import type { Attention, AttentionForm, HeadShape } from './attention.js';
  */
 export async function connectClusterAttention(
   address: string,
+  route: Route,
   shape: HeadShape,
   { dtype, layout, window }: AttentionForm,
   onReplay: (reason: UlyssesError) => void,
 ): Promise<Attention> {
-  const cluster = await connect({ address, job: 'train-text', onReplay });
+  const cluster = await connect({ address, route, job: 'train-text', onReplay });
   const attention = new UlyssesContextAttention(null, cluster, {
     gatherSizeCalculator: new DynamicGatherSizeCalculator(),
     causal: true,

@@ -116,6 +116,7 @@ export function planStepToProto(request: PlanStep): WireInput<'PlanStepRequest'>
     view: viewToProto(request.view),
     forward: optionalStepKeyToProto(request.forward),
     releaseForward: request.releaseForward,
+    direct: request.direct,
   };
 }
 
@@ -127,6 +128,7 @@ export function planStepFromProto(message: WireOutput<'PlanStepRequest'>, path: 
     view: viewFromProto(message.view, `${path}.view`),
     forward: optionalStepKeyFromProto(message.forward, `${path}.forward`),
     releaseForward: message.releaseForward,
+    direct: message.direct,
   };
 }
 

@@ -74,6 +74,7 @@ function prepareToProto(prepare: Prepare): WireInput<'Prepare'> {
     forward: optionalStepKeyToProto(prepare.forward),
     ownerCount: prepare.ownerCount,
     releaseForward: prepare.releaseForward,
+    directOwners: [...prepare.directOwners],
   };
 }
 
@@ -88,6 +89,7 @@ function prepareFromProto(message: WireOutput<'Prepare'>, path: string): Prepare
     forward: optionalStepKeyFromProto(message.forward, `${path}.forward`),
     ownerCount: message.ownerCount,
     releaseForward: message.releaseForward,
+    directOwners: message.directOwners,
   };
 }
 

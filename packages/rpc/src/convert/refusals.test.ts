@@ -40,6 +40,7 @@ const PLAN_STEP: PlanStep = {
   view: VIEW,
   forward: null,
   releaseForward: false,
+  direct: false,
 };
 const { request } = coordinatorMethods.planStep;
 

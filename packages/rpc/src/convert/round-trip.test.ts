@@ -95,6 +95,7 @@ const planStep: fc.Arbitrary<PlanStep> = fc.record({
   view,
   forward: orNull(stepKey),
   releaseForward: fc.boolean(),
+  direct: fc.boolean(),
 });
 const address: fc.Arbitrary<RankAddress> = fc.record({
   rank: uint32,
@@ -139,6 +140,7 @@ const command: fc.Arbitrary<RankCommand> = fc.oneof(
     forward: orNull(stepKey),
     ownerCount: uint32,
     releaseForward: fc.boolean(),
+    directOwners: list(uint32),
   }),
   fc.record({ kind: fc.constant('abort' as const), step: stepKey, cause: error }),
   fc.record({ kind: fc.constantFrom('commit' as const, 'release' as const), step: stepKey }),

@@ -39,6 +39,13 @@ impl Memory {
         Ok(Region { memory: Mutex::new(Some(region)) })
     }
 
+    /// A region that holds a copy. Unlike writing through a view, this leaves the engine nothing to collect.
+    #[napi(catch_unwind)]
+    pub fn copy_of(&self, bytes: &[u8]) -> napi::Result<Region> {
+        let region = self.pool.copy_of(bytes).map_err(Failure::from)?;
+        Ok(Region { memory: Mutex::new(Some(region)) })
+    }
+
     #[napi(catch_unwind)]
     pub fn usage(&self) -> MemoryUsage {
         let usage = self.pool.usage();

@@ -5,7 +5,7 @@
 //! M2. Every byte range has one writer at a time, and nobody reads it until that writer has said so (a granule or received
 //!     event, the end of a kernel call). Rows handed to `send` are not written until they are sent or their step is closed.
 //!     The data plane writes only inside ranges that a step registration reserved, and checks them at registration.
-//! M3. A region starts zeroed and is aligned to 64 bytes.
+//! M3. A region starts zeroed, or as a copy, and is aligned to 64 bytes.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
@@ -158,6 +158,14 @@ impl RegionPool {
             // SAFETY: in bounds, and nobody else has seen this region yet.
             unsafe { std::ptr::write_bytes(region.as_ptr(), 0, len) }
         }
+        Ok(region)
+    }
+
+    /// A region of the bytes given, which is not zeroed before.
+    pub fn copy_of(&self, bytes: &[u8]) -> Result<Region> {
+        let region = self.allocate_dirty(bytes.len())?;
+        // SAFETY: as long as the region, and nobody else has seen it yet.
+        unsafe { region.write(0, bytes) }
         Ok(region)
     }
 

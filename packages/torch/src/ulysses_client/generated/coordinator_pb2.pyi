@@ -82,20 +82,22 @@ class StepView(_message.Message):
     def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_rows: _Optional[int] = ..., kv_rows: _Optional[int] = ..., mask: _Optional[_Union[_plan_pb2.Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[_plan_pb2.Strategy, str]] = ..., keep: _Optional[_Union[Keep, str]] = ..., attention_mask_lengths: _Optional[_Iterable[int]] = ..., attention_mask_extent: _Optional[int] = ..., gather_size_q: _Optional[int] = ..., gather_size_kv: _Optional[int] = ..., gather_size_calculator: _Optional[str] = ..., calculator_arguments_json: _Optional[str] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., kv_cache_budget_bytes: _Optional[int] = ..., kv_cache_policy_unaligned: _Optional[bool] = ..., client_calculator: _Optional[str] = ...) -> None: ...
 
 class PlanStepRequest(_message.Message):
-    __slots__ = ("step", "owner_index", "owner_count", "view", "forward", "release_forward")
+    __slots__ = ("step", "owner_index", "owner_count", "view", "forward", "release_forward", "direct")
     STEP_FIELD_NUMBER: _ClassVar[int]
     OWNER_INDEX_FIELD_NUMBER: _ClassVar[int]
     OWNER_COUNT_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FORWARD_FIELD_NUMBER: _ClassVar[int]
+    DIRECT_FIELD_NUMBER: _ClassVar[int]
     step: _tensor_pb2.StepKey
     owner_index: int
     owner_count: int
     view: StepView
     forward: _tensor_pb2.StepKey
     release_forward: bool
-    def __init__(self, step: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., owner_index: _Optional[int] = ..., owner_count: _Optional[int] = ..., view: _Optional[_Union[StepView, _Mapping]] = ..., forward: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., release_forward: _Optional[bool] = ...) -> None: ...
+    direct: bool
+    def __init__(self, step: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., owner_index: _Optional[int] = ..., owner_count: _Optional[int] = ..., view: _Optional[_Union[StepView, _Mapping]] = ..., forward: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., release_forward: _Optional[bool] = ..., direct: _Optional[bool] = ...) -> None: ...
 
 class RankAddress(_message.Message):
     __slots__ = ("index", "member", "control_address", "tensor_address")

@@ -22,6 +22,10 @@ export interface PlanStepRequest {
    * Backward: ranks free what the forward kept when this step commits.
    */
   'releaseForward'?: (boolean);
+  /**
+   * This owner has a link to every rank, so that its rows pass no relay.
+   */
+  'direct'?: (boolean);
 }
 
 export interface PlanStepRequest__Output {
@@ -43,4 +47,8 @@ export interface PlanStepRequest__Output {
    * Backward: ranks free what the forward kept when this step commits.
    */
   'releaseForward': (boolean);
+  /**
+   * This owner has a link to every rank, so that its rows pass no relay.
+   */
+  'direct': (boolean);
 }

@@ -27,6 +27,10 @@ export interface Prepare {
    * Resolved: none, half or full. Says what forward keeps, and so what backward receives beside dout.
    */
   'kvCachePolicy'?: (_ulysses_v1_KvCachePolicy);
+  /**
+   * Owners that have a link to every rank; the rows of all others pass their relay.
+   */
+  'directOwners'?: (number)[];
 }
 
 /**
@@ -50,4 +54,8 @@ export interface Prepare__Output {
    * Resolved: none, half or full. Says what forward keeps, and so what backward receives beside dout.
    */
   'kvCachePolicy': (_ulysses_v1_KvCachePolicy__Output);
+  /**
+   * Owners that have a link to every rank; the rows of all others pass their relay.
+   */
+  'directOwners': (number)[];
 }

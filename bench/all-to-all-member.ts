@@ -1,0 +1,121 @@
+import { Region, TensorPlane, type PlaneEvent, type SegmentPlace, type StepKey } from '@ulysses/native';
+import { sliceBytes } from './all-to-all-slices.js';
+
+// One process of the all-to-all: `all-to-all.ts` starts it and says what to do over the IPC channel.
+
+export type Command =
+  | { readonly kind: 'connect'; readonly addresses: readonly string[] }
+  /** Reserve the memory of one repeat: payload moves only when everyone has. */
+  | { readonly kind: 'prepare'; readonly call: number }
+  | { readonly kind: 'go'; readonly call: number }
+  | { readonly kind: 'cpu' };
+
+export type Answer =
+  | { readonly kind: 'listening'; readonly address: string }
+  | { readonly kind: 'done' }
+  | { readonly kind: 'cpu'; readonly seconds: number };
+
+const [index = 0, members = 0, mib = 0] = process.argv.slice(2).map(Number);
+const others = Array.from({ length: members - 1 }, (_, k) => (index + k + 1) % members);
+const bytesTo = (destination: number): number => sliceBytes(index, destination, members, mib);
+const bytesFrom = (source: number): number => sliceBytes(source, index, members, mib);
+
+const waiting = { events: 0, done: (): void => undefined };
+const plane = await TensorPlane.open({
+  listen: '127.0.0.1:0',
+  onEvent: (event: PlaneEvent) => {
+    if (event.kind === 'link-lost' || event.kind === 'failed') throw new Error(JSON.stringify(event));
+    if (event.kind !== 'granule' && --waiting.events === 0) waiting.done();
+  },
+});
+
+const sent = Region.allocate(offset(bytesTo, members));
+sent.bytes.fill(index + 1);
+const received = Region.allocate(offset(bytesFrom, members));
+received.bytes.fill(0);
+
+function offset(bytesOf: (member: number) => number, before: number): number {
+  let bytes = 0;
+  for (let member = 0; member < before; member++) bytes += bytesOf(member);
+  return bytes;
+}
+
+function slice(region: Region, bytesOf: (member: number) => number, member: number): SegmentPlace {
+  const bytes = bytesOf(member);
+  const offsetBytes = offset(bytesOf, member);
+  return { region, offsetBytes, rows: 1, rowBytes: bytes, rowStrideBytes: bytes, granule: 0 };
+}
+
+function keyOf(call: number): StepKey {
+  return { job: 'bench', session: 'all-to-all', call, pass: 'forward', attempt: 0 };
+}
+
+function prepare(call: number): void {
+  waiting.events = 2;
+  plane.registerStep({
+    key: keyOf(call),
+    epoch: 1,
+    self: { role: 'rank', index },
+    receives: others.map((member) => ({
+      source: { role: 'rank', index: member },
+      tensor: 'q',
+      segments: [slice(received, bytesFrom, member)],
+    })),
+    routes: others.map((member) => ({ destination: { role: 'rank', index: member }, link: `to ${member}` })),
+    relayBytes: 0,
+    sendBytes: others.reduce((sum, member) => sum + bytesTo(member), 0),
+  });
+}
+
+async function exchange(call: number): Promise<void> {
+  const done = new Promise<void>((resolve) => (waiting.done = resolve));
+  for (const member of others) {
+    const destination = { role: 'rank', index: member } as const;
+    plane.send(keyOf(call), destination, 'q', 0, [slice(sent, bytesTo, member)]);
+  }
+  // The own slice: a whole all-to-all has it too.
+  const own = slice(sent, bytesTo, index);
+  const at = slice(received, bytesFrom, index).offsetBytes;
+  received.bytes.set(sent.bytes.subarray(own.offsetBytes, own.offsetBytes + own.rowBytes), at);
+  await done;
+  plane.closeStep(keyOf(call));
+  check();
+}
+
+/** What came is what was sent, on every member: a fast exchange of the wrong bytes is none. */
+function check(): void {
+  for (let member = 0; member < members; member++) {
+    const { offsetBytes, rowBytes } = slice(received, bytesFrom, member);
+    const bytes = received.bytes.subarray(offsetBytes, offsetBytes + rowBytes);
+    if (bytes[0] !== member + 1 || bytes.at(-1) !== member + 1)
+      throw new Error(`wrong bytes of member ${member}`);
+  }
+}
+
+async function obey(command: Command): Promise<Answer> {
+  switch (command.kind) {
+    case 'connect':
+      await Promise.all(
+        others.map((member) =>
+          plane.connectRank(`to ${member}`, command.addresses[member]!, `rank/${index}/bench`),
+        ),
+      );
+      return { kind: 'done' };
+    case 'prepare':
+      prepare(command.call);
+      return { kind: 'done' };
+    case 'go':
+      await exchange(command.call);
+      return { kind: 'done' };
+    case 'cpu': {
+      const { user, system } = process.cpuUsage();
+      return { kind: 'cpu', seconds: (user + system) / 1e6 };
+    }
+  }
+}
+
+process.on('message', (command: Command) => {
+  void obey(command).then((answer) => process.send!(answer));
+});
+process.on('disconnect', () => process.exit(0));
+process.send!({ kind: 'listening', address: plane.address ?? '' } satisfies Answer);

@@ -1,0 +1,71 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+interface ReadyLine {
+  readonly ready?: boolean;
+  readonly address?: string;
+  readonly coordinator?: { readonly pid: number };
+  readonly ranks?: readonly { readonly rank: number; readonly pid: number }[];
+}
+
+/** What Linux counts CPU time in, for programs. */
+const TICKS_PER_SECOND = 100;
+
+const CLI = fileURLToPath(new URL('../../services/cli/dist/main.js', import.meta.url));
+
+/** A real cluster: `ulysses up` with its coordinator and ranks. */
+export class BenchCluster {
+  readonly address: string;
+  readonly #launcher: ChildProcess;
+  readonly #ready: ReadyLine;
+
+  private constructor(launcher: ChildProcess, ready: ReadyLine) {
+    this.#launcher = launcher;
+    this.#ready = ready;
+    this.address = ready.address ?? '';
+  }
+
+  static async start(cpSize: number, flags: readonly string[] = []): Promise<BenchCluster> {
+    const size = ['--context-parallel-size', String(cpSize), '--log-level', 'error'];
+    const child = spawn(process.execPath, [CLI, 'up', '--json', ...size, ...flags], {
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    });
+    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+    for (;;) {
+      const next = await lines.next();
+      if (next.done === true) throw new Error('the cluster did not start');
+      const line = JSON.parse(next.value) as ReadyLine;
+      if (line.ready !== true) continue;
+      // Its later lines are of no interest, but must be read.
+      child.stdout!.resume();
+      return new BenchCluster(child, line);
+    }
+  }
+
+  /** CPU time of coordinator and ranks so far; from /proc, so on Linux only. */
+  cpuSeconds(): number {
+    const pids = [this.#ready.coordinator?.pid, ...(this.#ready.ranks ?? []).map(({ pid }) => pid)];
+    return pids.reduce<number>((sum, pid) => {
+      const afterName = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!;
+      const [user, system] = afterName.split(' ').slice(11, 13).map(Number);
+      return sum + (user! + system!) / TICKS_PER_SECOND;
+    }, 0);
+  }
+
+  /** SIGKILL, without a word to anyone. */
+  kill(rank: number): void {
+    const found = this.#ready.ranks?.find((process) => process.rank === rank);
+    if (found === undefined) throw new Error(`rank ${rank} has no process`);
+    process.kill(found.pid, 'SIGKILL');
+  }
+
+  async stop(): Promise<void> {
+    if (this.#launcher.exitCode !== null) return;
+    const exited = once(this.#launcher, 'exit');
+    this.#launcher.kill('SIGTERM');
+    await exited;
+  }
+}

@@ -1,0 +1,197 @@
+import { UlyssesError } from '@ulysses/errors';
+import { BenchCluster } from './cluster.js';
+import { OneProcess } from './one-process.js';
+import { Owners, type StepShape } from './owners.js';
+import { Peer } from './peer.js';
+import { printResult, quantityResult, ratioResult, writeResults, type Result } from './results.js';
+import { STEP_TARGETS as TARGETS } from './targets.js';
+import { compare, median, type Window } from './windows.js';
+
+/**
+ * Whole steps of four sequence owners on a cluster of four ranks of this host, against PyTorch and gloo doing the same in four
+ * processes, and against the same kernels in one process. What is compared alternates, window by window.
+ *
+ * Run: `npm run bench:setup && npm run bench:step`; with names of cases, only those.
+ */
+const RANKS = 4;
+const OWNERS = 4;
+const WINDOWS = 5;
+const LONG: StepShape = { rows: 8190, heads: 8, headSize: 64, dtype: 'f32' };
+const SMALL: StepShape = { rows: 256, heads: 8, headSize: 64, dtype: 'f32' };
+/** The least that every rank still has a row of. */
+const EMPTY: StepShape = { rows: 4, heads: 4, headSize: 1, dtype: 'f32' };
+
+const wanted = new Set(process.argv.slice(2).filter((argument) => !argument.startsWith('--')));
+const CASES: readonly (readonly [name: string, measure: () => Promise<Result>])[] = [
+  ['agree', agree],
+  ['small', small],
+  ['kill', kill],
+  ['step f32', () => step('step f32', LONG)],
+  ['step bf16', () => step('step bf16', { ...LONG, dtype: 'bf16' })],
+  ['overhead', overhead],
+  ['unaligned', unaligned],
+];
+
+for (const [name, measure] of CASES) {
+  if (wanted.size > 0 && !wanted.has(name)) continue;
+  const result = await measure();
+  printResult(result);
+  writeResults('step', [result]);
+}
+
+async function step(name: 'step f32' | 'step bf16', shape: StepShape): Promise<Result> {
+  const dtype = shape.dtype === 'f32' ? 'float32' : 'bfloat16';
+  const peer = await Peer.start('torch_ulysses_step.py', [
+    RANKS,
+    shape.rows,
+    shape.heads,
+    shape.headSize,
+    dtype,
+  ]);
+  try {
+    return await withOwners(OWNERS, async (owners) => {
+      const shards = owners.shards(shape);
+      const windows = await alternate(
+        WINDOWS,
+        () => owners.step(shards),
+        async () => (await peer.measure(1))['step']!.ms[0]!,
+      );
+      // A ratio of speeds: how many of ours fit into one of theirs.
+      return ratioResult(
+        TARGETS[name],
+        compare(windows.map(({ value, peer }) => ({ value: 1000 / value, peer: 1000 / peer }))),
+      );
+    });
+  } finally {
+    await peer.stop();
+  }
+}
+
+/** CPU time, since whoever runs more processes gets more of a busy machine: on a quiet one both use all of it. */
+async function overhead(): Promise<Result> {
+  const alone = new OneProcess(LONG, RANKS);
+  const ownSeconds = (): number => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  };
+  const cost = async (run: () => Promise<unknown>, seconds: () => number): Promise<number> => {
+    const before = seconds();
+    await run();
+    return seconds() - before;
+  };
+  return await withOwners(OWNERS, async (owners, cluster) => {
+    const shards = owners.shards(LONG);
+    const windows = await alternate(
+      WINDOWS,
+      () =>
+        cost(
+          () => owners.step(shards),
+          () => ownSeconds() + cluster.cpuSeconds(),
+        ),
+      () => cost(() => alone.step(), ownSeconds),
+    );
+    return ratioResult(TARGETS.overhead, compare(windows));
+  });
+}
+
+async function unaligned(): Promise<Result> {
+  return await withOwners(OWNERS, async (owners) => {
+    const aligned = { ...LONG, rows: 8192 };
+    const [ours, theirs] = [owners.shards(LONG), owners.shards(aligned)];
+    const windows = await alternate(
+      WINDOWS,
+      async () => (await owners.step(ours)) / LONG.rows,
+      async () => (await owners.step(theirs)) / aligned.rows,
+    );
+    const inMicroseconds = windows.map(({ value, peer }) => ({ value: value * 1000, peer: peer * 1000 }));
+    return ratioResult(TARGETS.unaligned, compare(inMicroseconds));
+  });
+}
+
+async function agree(): Promise<Result> {
+  return await withOwners(1, async (owners) => {
+    const shards = owners.shards(EMPTY);
+    const window = async (): Promise<number> => {
+      const ms: number[] = [];
+      for (let i = 0; i < 100; i++) ms.push((await owners.forward(shards)).agreedMs);
+      return median(ms);
+    };
+    return quantityResult(TARGETS.agree, await repeated(WINDOWS, window));
+  });
+}
+
+async function small(): Promise<Result> {
+  return await withOwners(1, async (owners) => {
+    const shards = owners.shards(SMALL);
+    const window = async (): Promise<number> => {
+      const began = performance.now();
+      for (let i = 0; i < 200; i++) await owners.forward(shards);
+      return 200 / ((performance.now() - began) / 1000);
+    };
+    return quantityResult(TARGETS.small, await repeated(WINDOWS, window));
+  });
+}
+
+/** From SIGKILL of a rank in the middle of a step to the last owner's error, which must name the rank. */
+async function kill(): Promise<Result> {
+  const ms: number[] = [];
+  for (let window = 0; window < WINDOWS; window++) {
+    const victim = window % RANKS;
+    ms.push(
+      await withOwners(OWNERS, async (owners, cluster) => {
+        const shards = owners.shards(LONG);
+        await owners.forward(shards);
+        const failures = owners.failures(shards);
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        const killedAt = performance.now();
+        cluster.kill(victim);
+        const seen = await failures;
+        for (const { error } of seen) {
+          const names = error instanceof UlyssesError && error.details['peer'] === `rank ${victim}`;
+          if (!names) throw new Error(`rank ${victim} was killed, but an owner got ${String(error)}`);
+        }
+        return Math.max(...seen.map(({ at }) => at)) - killedAt;
+      }),
+    );
+  }
+  return quantityResult(TARGETS.kill, ms);
+}
+
+async function withOwners<T>(
+  count: number,
+  act: (owners: Owners, cluster: BenchCluster) => Promise<T>,
+): Promise<T> {
+  const cluster = await BenchCluster.start(RANKS, ['--no-restart']);
+  try {
+    const owners = await Owners.connect(cluster.address, count, 0);
+    try {
+      return await act(owners, cluster);
+    } finally {
+      await owners.close();
+    }
+  } finally {
+    await cluster.stop();
+  }
+}
+
+/** The first of each warms up, and is dropped. */
+async function alternate(
+  count: number,
+  ours: () => Promise<number>,
+  theirs: () => Promise<number>,
+): Promise<Window[]> {
+  const windows: Window[] = [];
+  for (let window = 0; window <= count; window++) {
+    const value = await ours();
+    const peer = await theirs();
+    if (window > 0) windows.push({ value, peer });
+  }
+  return windows;
+}
+
+async function repeated(count: number, measure: () => Promise<number>): Promise<number[]> {
+  await measure();
+  const values: number[] = [];
+  for (let window = 0; window < count; window++) values.push(await measure());
+  return values;
+}
