@@ -63,8 +63,14 @@ export class LeaseKeeper {
     return this.#epoch;
   }
 
+  /**
+   * Learns of an epoch from elsewhere. While it holds a lease it renews at once: the answer says that it is part of that
+   * epoch's set, which it may have to prove to a store that forgot.
+   */
   sawEpoch(epoch: number): void {
-    this.#epoch = Math.max(this.#epoch, epoch);
+    if (epoch <= this.#epoch) return;
+    this.#epoch = epoch;
+    if (this.#held !== null) this.#renewLater(this.#held, 0);
   }
 
   /**
@@ -119,7 +125,7 @@ export class LeaseKeeper {
   }
 
   #hold(lease: Lease, sentAt: number): void {
-    this.sawEpoch(lease.epoch);
+    this.#epoch = Math.max(this.#epoch, lease.epoch);
     const held: Held = { lease, sentAt, cancelRenewal: () => undefined, cancelGrace: () => undefined };
     this.#held = held;
     this.#armGrace(held);
@@ -127,6 +133,7 @@ export class LeaseKeeper {
   }
 
   #renewLater(held: Held, inMs: number): void {
+    held.cancelRenewal();
     held.cancelRenewal = this.#clock.schedule(inMs, () => void this.#renew(held));
   }
 
@@ -139,7 +146,7 @@ export class LeaseKeeper {
       const limits = { deadlineMs: Math.min(CALL_MS, leaseMs / 3) };
       const { epoch } = await store.renew({ member, rank, epoch: this.#epoch }, limits);
       if (this.#held !== held) return;
-      this.sawEpoch(epoch);
+      this.#epoch = Math.max(this.#epoch, epoch);
       held.sentAt = sentAt;
       this.#armGrace(held);
       this.#renewLater(held, leaseMs / 3);
