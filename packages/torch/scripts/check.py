@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+FORMATTED = [".", "../../examples", "../../bench", "--config", "pyproject.toml"]
 
 
 def main() -> None:
@@ -15,8 +16,8 @@ def main() -> None:
     if importlib.util.find_spec("torch") is not None:
         packages.append("src/ulysses_torch")
     checks = [
-        ["ruff", "format", "--check", "--quiet", "."],
-        ["ruff", "check", "--quiet", "."],
+        ["ruff", "format", "--check", "--quiet", *FORMATTED],
+        ["ruff", "check", "--quiet", *FORMATTED],
         ["mypy", *packages],
     ]
     commands = [[sys.executable, "-m", *check] for check in checks]

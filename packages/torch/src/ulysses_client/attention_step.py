@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from .cluster import Cluster
-from .errors import DeadlineError, HandleGoneError, PeerLostError, UlyssesError
+from .errors import DeadlineError, HandleGoneError, OverloadedError, PeerLostError, UlyssesError
 from .exchange.fold_partials import GradientFold
 from .exchange.owner_exchange import (
     OwnerExchange,
@@ -48,6 +48,7 @@ class StoredForward:
 
     def __init__(self, cluster: Cluster, view: StepView, outcome: StepOutcome) -> None:
         self._cluster = cluster
+        # As it was agreed in the end: `keep` may have become recompute.
         self._view = view
         self._key = outcome.key
         self._next_attempt = 0
@@ -59,7 +60,7 @@ class StoredForward:
 
         Repeated, it repeats forward from `inputs` first; the bits are the same.
         """
-        handle_gone = not self._stored
+        handle_gone = self._view.keep == "store" and not self._stored
 
         def attempt(number: int, deadline_at: float) -> StepOutcome:
             nonlocal handle_gone
@@ -67,7 +68,7 @@ class StoredForward:
                 self._repeat_forward(inputs, deadline_at)
                 handle_gone = False
             try:
-                return self._backward_attempt(number, dout, dq, dk, dv, deadline_at)
+                return self._backward_attempt(number, inputs, dout, dq, dk, dv, deadline_at)
             except HandleGoneError:
                 handle_gone = True
                 raise
@@ -84,14 +85,15 @@ class StoredForward:
             self._cluster.release(self._key)
 
     def _backward_attempt(
-        self, number: int, dout: Bytes, dq: Bytes, dk: Bytes, dv: Bytes, deadline_at: float
+        self, number: int, inputs: QkvShards, dout: Bytes, dq: Bytes, dk: Bytes, dv: Bytes, deadline_at: float
     ) -> StepOutcome:
         folds: list[GradientFold] = []
 
-        def transfers(exchange: OwnerExchange) -> Transfers:
+        def transfers(exchange: OwnerExchange, carried: str) -> Transfers:
             fold = GradientFold(exchange, dk, dv)
             folds.append(fold)
-            return Transfers(backward_sends(exchange, dout), [*backward_receives(exchange, dq), *fold.receives])
+            again = {name: shard for name, shard in vars(inputs).items() if name in carried}
+            return Transfers(backward_sends(exchange, dout, again), [*backward_receives(exchange, dq), *fold.receives])
 
         key = replace(self._key, passing="backward", attempt=number)
         outcome = run_step(self._cluster, StepCall(key, self._view, self._key, True, transfers), deadline_at)
@@ -99,12 +101,11 @@ class StoredForward:
         return outcome
 
     def _repeat_forward(self, inputs: QkvShards, deadline_at: float) -> None:
-        view = replace(self._view, keep="store")
         out, lse = np.empty(inputs.q.shape, np.uint8), _lse_shard(inputs.q)
         left_ms = max(1, int((deadline_at - time.monotonic()) * 1000))
         first = replace(self._key, attempt=self._key.attempt + 1)
-        self._key = run_forward(self._cluster, first, view, inputs, out, lse, left_ms).key
-        self._view = view
+        outcome, self._view = run_forward(self._cluster, first, self._view, inputs, out, lse, left_ms)
+        self._key = outcome.key
 
 
 def forward(cluster: Cluster, view: StepView, inputs: QkvShards, out: Bytes) -> StoredForward:
@@ -112,20 +113,33 @@ def forward(cluster: Cluster, view: StepView, inputs: QkvShards, out: Bytes) -> 
     options = cluster.options
     key = StepKey(options.job, options.session, cluster.next_call(), "forward", 0)
     lse = _lse_shard(inputs.q)
-    outcome = run_forward(cluster, key, view, inputs, out, lse, options.deadline_ms)
-    return StoredForward(cluster, view, outcome)
+    outcome, agreed = run_forward(cluster, key, view, inputs, out, lse, options.deadline_ms)
+    return StoredForward(cluster, agreed, outcome)
 
 
 def run_forward(
     cluster: Cluster, key: StepKey, view: StepView, inputs: QkvShards, out: Bytes, lse: Bytes, deadline_ms: int
-) -> StepOutcome:
-    def transfers(exchange: OwnerExchange) -> Transfers:
+) -> tuple[StepOutcome, StepView]:
+    """What ran, and the view that was agreed.
+
+    When the store has no room and waiting for it is hopeless, the next attempt recomputes instead; all owners hear the
+    same refusal, so all do.
+    """
+
+    def transfers(exchange: OwnerExchange, _: str) -> Transfers:
         sends = forward_sends(exchange, inputs.q, inputs.k, inputs.v)
         return Transfers(sends, forward_receives(exchange, out, lse))
 
-    def attempt(number: int, deadline_at: float) -> StepOutcome:
+    def attempt(number: int, deadline_at: float) -> tuple[StepOutcome, StepView]:
+        nonlocal view
         step = StepCall(replace(key, attempt=number), view, None, False, transfers)
-        return run_step(cluster, step, deadline_at)
+        try:
+            return run_step(cluster, step, deadline_at), view
+        except OverloadedError as error:
+            if error.details.get("remedy") == "recompute":
+                view = replace(view, keep="recompute")
+                cluster.warn_once("forwards are recomputed in backward instead of stored: the ranks' store is full")
+            raise
 
     return with_replay(cluster, key.attempt, attempt, deadline_ms)
 

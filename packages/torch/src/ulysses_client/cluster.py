@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +24,10 @@ from .wire.rpc import open_channel, owner_party
 _PLAN_STEP = "/ulysses.v1.CoordinatorService/PlanStep"
 _RELEASE = "/ulysses.v1.CoordinatorService/Release"
 _RELEASE_SECONDS = 5.0
+
+
+class UlyssesWarning(UserWarning):
+    """Something runs otherwise than the caller may think; said once per connection."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._links: dict[RankAddress, TensorLink] = {}
         self._steps: dict[StepChannel, TensorLink] = {}
+        self._warned: set[str] = set()
         self._closed = False
 
     def __enter__(self) -> Cluster:
@@ -80,6 +86,12 @@ class Cluster:
     def next_call(self) -> int:
         self.require_open()
         return next(self._calls)
+
+    def warn_once(self, message: str) -> None:
+        """Says so, unless this connection has said it before."""
+        if message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, UlyssesWarning, stacklevel=2)
 
     def require_open(self) -> None:
         if self._closed:

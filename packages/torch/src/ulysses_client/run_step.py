@@ -16,7 +16,7 @@ from .exchange.owner_exchange import OwnerExchange, Receive, Send, owner_exchang
 from .exchange.step_channel import StepChannel
 from .generated import coordinator_pb2
 from .plan import verify_plan
-from .wire.convert import Planned, StepKey, StepView, planned_from_proto
+from .wire.convert import Planned, StepKey, StepView, carried_tensors, planned_from_proto
 from .wire.rpc import error_from_call
 
 #: How long a broken tensor link waits for the coordinator to say which rank was lost first.
@@ -38,7 +38,8 @@ class StepCall:
     view: StepView
     forward: StepKey | None
     release_forward: bool
-    transfers: Callable[[OwnerExchange], Transfers]
+    #: The exchange, and the names of the inputs that a backward brings.
+    transfers: Callable[[OwnerExchange, str], Transfers]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,13 @@ def run_step(cluster: Cluster, call: StepCall, deadline_at: float) -> StepOutcom
         verify_plan(planned.plan)
         key = replace(call.key, attempt=planned.attempt)
         exchange = owner_exchange(planned.plan, options.owner_index)
-        sends, receives = call.transfers(exchange)
+        if planned.aligned_by_policy:
+            cluster.warn_once(
+                f"KV-cache policy {planned.kv_cache_policy} makes the exchange aligned: shards have to be equal and "
+                "heads divide by cp_size; kv_cache_policy_unaligned (--kv-cache-policy-unaligned) leaves it unaligned"
+            )
+        carried = "" if key.passing == "forward" else carried_tensors(call.view.keep, planned.kv_cache_policy)
+        sends, receives = call.transfers(exchange, carried)
         channel = StepChannel(key, planned.epoch, receives, sends)
         _move_rows(cluster, planned, channel, sends, verdict, deadline_at)
         return StepOutcome(key, planned, exchange, channel.bytes_sent, channel.bytes_received)

@@ -6,7 +6,7 @@ out = attention(q, k, v)
 cluster.close()
 """
 
-from ulysses_client.cluster import Cluster, connect
+from ulysses_client.cluster import Cluster, UlyssesWarning, connect
 from ulysses_client.errors import (
     CancelledError,
     ConfigError,
@@ -51,6 +51,7 @@ __all__ = [
     "StepMismatchError",
     "UlyssesContextAttention",
     "UlyssesError",
+    "UlyssesWarning",
     "UnauthenticatedError",
     "UnsupportedError",
     "add_arguments",

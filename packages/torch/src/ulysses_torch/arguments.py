@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 ALGORITHM = "ulysses_cp_algo"
-POLICIES = ("full", "half")
+POLICIES = ("full", "half", "auto", "none")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--context-parallel-kv-cache-policy",
         choices=POLICIES,
         default=None,
-        help="what ranks keep of K and V for backward; default: gathered K and V",
+        help="K (half) or K and V (full) are exchanged again in backward, not kept on ranks; default: the cluster's",
     )
 
 

@@ -17,12 +17,15 @@ from ulysses_client.plan import (
     custom_gather_size,
 )
 from ulysses_client.run_step import StepOutcome
+from ulysses_client.wire.convert import Keep, KvCacheChoice
 
 from . import ops
 from .cp_group import CpGroup, cluster_of
 from .runtime import AttentionRuntime
 from .shards import check_inputs, row_dimension
 
+KEEPS = ("store", "recompute", "none")
+KV_CACHE_CHOICES = ("none", "half", "full", "auto")
 LAYOUTS = ("sbhd", "bshd", "thd")
 
 
@@ -45,6 +48,10 @@ class UlyssesContextAttention(nn.Module):
         softmax_scale: float | None = None,
         strategy: Strategy | None = None,
         dropout_p: float = 0.0,
+        keep: Keep = "store",
+        kv_cache_policy: KvCacheChoice | None = None,
+        kv_cache_budget_bytes: int | None = None,
+        kv_cache_policy_unaligned: bool = False,
     ) -> None:
         """
         gather_size_calculator: how long the gathered sequence is; default: a DynamicGatherSizeCalculator.
@@ -53,6 +60,11 @@ class UlyssesContextAttention(nn.Module):
         window_size: keys that a row sees before and after its own; -1 is unbounded.
         softmax_scale: default 1 / sqrt(d).
         strategy: `heads` or `balanced`; default: whole heads when they divide, balanced otherwise.
+        keep: what ranks keep for backward: `store`; `recompute`: nothing, q, k and v travel again; `none`: inference.
+            Without gradients it is `none`.
+        kv_cache_policy: `none`, `half`, `full` or `auto`: how much of K and V ranks do not keep but get again in
+            backward; half and full align the exchange unless `kv_cache_policy_unaligned`. Default: the cluster's.
+        kv_cache_budget_bytes: with `auto`, most bytes that one rank keeps of one forward. Default: the cluster's.
         """
         super().__init__()
         if core_attention is not None:
@@ -62,6 +74,11 @@ class UlyssesContextAttention(nn.Module):
             raise field_error(UnsupportedError, "layout", layout, f"one of {', '.join(LAYOUTS)}")
         if dropout_p != 0:
             raise field_error(UnsupportedError, "dropout_p", dropout_p, "0: attention dropout is not computed")
+        if keep not in KEEPS:
+            raise field_error(UnsupportedError, "keep", keep, f"one of {', '.join(KEEPS)}")
+        if kv_cache_policy not in (None, *KV_CACHE_CHOICES):
+            expected = f"one of {', '.join(KV_CACHE_CHOICES)}"
+            raise field_error(UnsupportedError, "kv_cache_policy", kv_cache_policy, expected)
         self._runtime = AttentionRuntime(cluster_of(cp_group))
         self._runtime_number = self._runtime.number
         self._calculator = gather_size_calculator or DynamicGatherSizeCalculator()
@@ -69,6 +86,8 @@ class UlyssesContextAttention(nn.Module):
         self._left, self._right = _band(causal, window_size)
         self._scale = softmax_scale
         self._strategy = strategy
+        self._keep: Keep = keep
+        self._kv_cache = (kv_cache_policy, kv_cache_budget_bytes, kv_cache_policy_unaligned)
 
     def forward(
         self,
@@ -98,7 +117,7 @@ class UlyssesContextAttention(nn.Module):
             raise field_error(UnsupportedError, "attention_bias", "a tensor", "None: biases are not computed")
         if dropout_p != 0:
             raise field_error(UnsupportedError, "dropout_p", dropout_p, "0: attention dropout is not computed")
-        q, k, v = _autocast(q), _autocast(k), _autocast(v)
+        q, k, v = autocast(q), autocast(k), autocast(v)
         check_inputs(q, k, v, self._layout)
         extent = None if attention_mask is None else attention_mask.shape[-1]
         size_q, size_kv, calculator = self._gather_sizes(q, k, v, extent, attention_mask_lengths, kwargs)
@@ -122,7 +141,8 @@ class UlyssesContextAttention(nn.Module):
             size_q,
             size_kv,
             calculator,
-            torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad),
+            self._keep if wants_gradients(q, k, v) else "none",
+            *self._kv_cache,
         )
         return out
 
@@ -166,7 +186,11 @@ def _band(causal: bool, window_size: tuple[int, int]) -> tuple[int | None, int |
     return left, 0 if causal else right
 
 
-def _autocast(tensor: Tensor) -> Tensor:
+def wants_gradients(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    return torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+
+
+def autocast(tensor: Tensor) -> Tensor:
     """As PyTorch's own attention does: inputs in autocast's dtype."""
     kind = tensor.device.type
     if torch.is_autocast_enabled(kind) and tensor.is_floating_point():

@@ -38,7 +38,10 @@ def attention(
     gather_size_q: int | None,
     gather_size_kv: int | None,
     calculator: str | None,
-    store: bool,
+    keep: str,
+    kv_cache_policy: str | None,
+    kv_cache_budget_bytes: int | None,
+    kv_cache_policy_unaligned: bool,
 ) -> tuple[Tensor, Tensor]:
     """`out` like q, and the handle that backward needs."""
     owner = runtime_of(runtime)
@@ -60,18 +63,21 @@ def attention(
         mask=mask,
         scale=float32(scale if scale > 0 else 1 / math.sqrt(q.shape[-1])),
         strategy=strategy,  # type: ignore[arg-type]
-        keep="store" if store else "none",
+        keep=keep,  # type: ignore[arg-type]
         attention_mask_lengths=_integers(attention_mask_lengths),
         attention_mask_extent=None if attention_mask is None else attention_mask.shape[-1],
         gather_size_q=gather_size_q,
         gather_size_kv=gather_size_kv,
         gather_size_calculator=calculator,
+        kv_cache_policy=kv_cache_policy,  # type: ignore[arg-type]
+        kv_cache_budget_bytes=kv_cache_budget_bytes,
+        kv_cache_policy_unaligned=kv_cache_policy_unaligned,
     )
     out = result_like(q)
     inputs = QkvShards(*(host_shard(tensor, layout) for tensor in (q, k, v)))  # type: ignore[arg-type]
     stored = forward(owner.cluster, view, inputs, writable_shard(out, layout))  # type: ignore[arg-type]
     owner.last_outcome = stored.outcome
-    return out.to(q.device), keep_forward(stored) if store else no_forward()
+    return out.to(q.device), no_forward() if keep == "none" else keep_forward(stored)
 
 
 @attention.register_fake
@@ -106,9 +112,9 @@ def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
 
 def _backward(ctx: Any, dout: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if dout is None:
-        return (None,) * 19
+        return (None,) * 22
     q, k, v, handle = ctx.saved_tensors
-    return (*attention_backward(dout, q, k, v, handle, ctx.layout), *(None,) * 16)
+    return (*attention_backward(dout, q, k, v, handle, ctx.layout), *(None,) * 19)
 
 
 def _refuse_double_backward(ctx: Any, *_: Tensor | None) -> None:

@@ -20,7 +20,7 @@ from ulysses_client.errors import UnsupportedError, field_error
 from ulysses_client.plan import Mask, classify_rows
 
 from . import ops
-from .attention import _autocast
+from .attention import autocast, wants_gradients
 from .runtime import AttentionRuntime
 from .shards import check_inputs
 
@@ -94,7 +94,7 @@ def _attend(
         # A module that made no mask at all, which every caller of the mask function does.
         bounds = MaskBounds(None if sliding_window is None else sliding_window - 1, 0)
     # [b, h, s, d] -> [b, s, h, d], views
-    q, k, v = (_autocast(each).transpose(1, 2) for each in (query, key, value))
+    q, k, v = (autocast(each).transpose(1, 2) for each in (query, key, value))
     layout = "bshd"
     shape = q.shape
     if bounds.cu_seqlens is not None:
@@ -122,7 +122,10 @@ def _attend(
         None,
         None,
         "dynamic",
-        torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad),
+        "store" if wants_gradients(q, k, v) else "none",
+        None,
+        None,
+        False,
     )
     return out.reshape(shape)
 

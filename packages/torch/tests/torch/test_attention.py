@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.cluster import TestCluster
+from tests.cluster import TestCluster, running_cluster
 from ulysses_torch import (
     Cluster,
     DefaultGatherSizeCalculator,
@@ -16,6 +16,7 @@ from ulysses_torch import (
     ShapeMismatchError,
     StepMismatchError,
     UlyssesContextAttention,
+    UlyssesWarning,
     UnsupportedError,
     connect,
 )
@@ -217,6 +218,42 @@ def test_what_ranks_keep_follows_the_graph(mortal: TestCluster) -> None:
         wait_for_empty_store()
 
 
+@pytest.mark.parametrize(
+    "options", [{"keep": "recompute"}, *({"kv_cache_policy": policy} for policy in ("none", "half", "full", "auto"))]
+)
+def test_what_is_kept_changes_no_bit(connection: Cluster, options: dict[str, str]) -> None:
+    inputs = random_inputs((61, 1, 5, 16), 1, torch.float32)
+    want = results(UlyssesContextAttention(None, connection, causal=True), *inputs)
+    attention = UlyssesContextAttention(None, connection, causal=True, kv_cache_policy_unaligned=True, **options)
+    for _ in range(2):
+        assert all(torch.equal(a, b) for a, b in zip(results(attention, *inputs), want, strict=True))
+
+
+def test_a_policy_that_aligns_the_exchange_says_so_once(cluster: TestCluster) -> None:
+    with connect(cluster.address) as connected:
+        attention = UlyssesContextAttention(None, connected, kv_cache_policy="half")
+        inputs = random_inputs((60, 1, 3, 16), 3, torch.float32)
+        with pytest.warns(UlyssesWarning, match="policy half makes the exchange aligned") as warned:
+            [results(attention, *inputs) for _ in range(2)]
+        assert len(warned) == 1
+        with pytest.raises(ShapeMismatchError):
+            attention(*random_inputs((60, 1, 4, 16), 4, torch.float32)[:3])
+
+
+def test_a_full_store_turns_to_recomputing_and_says_so_once() -> None:
+    inputs = random_inputs((256, 1, 4, 32), 4, torch.float32)
+    with running_cluster(2, "--store-bytes", "1MiB") as small, connect(small.address) as connected:
+        attention = UlyssesContextAttention(None, connected, causal=True)
+        want = results(attention, *inputs)
+        leaves = [tensor.requires_grad_() for tensor in inputs[:3]]
+        with pytest.warns(UlyssesWarning, match="recomputed") as warned:
+            outs = [attention(*leaves) for _ in range(8)]
+        assert len(warned) == 1
+        for out in outs:
+            got = (out, *torch.autograd.grad(out, leaves, inputs[3]))
+            assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
 def test_a_graph_that_is_retained_gives_the_same_gradients_again(connection: Cluster) -> None:
     q, k, v, dout = random_inputs((64, 1, 4, 16), 4, torch.float32)
     leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
@@ -264,6 +301,8 @@ def test_options_that_are_not_computed_are_refused(connection: Cluster) -> None:
         ({"core_attention": torch.nn.Identity()}, "core_attention"),
         ({"dropout_p": 0.1}, "dropout_p"),
         ({"layout": "bhsd"}, "layout"),
+        ({"keep": "all"}, "keep"),
+        ({"kv_cache_policy": "quarter"}, "kv_cache_policy"),
         ({"cp_group": "127.0.0.1:7100"}, "cp_group"),
     ):
         with pytest.raises(UnsupportedError) as refused:

@@ -43,7 +43,7 @@ def test_flags_are_read(parser: argparse.ArgumentParser) -> None:
         ["--context-parallel-size", "1"],
         ["--context-parallel-size", "two"],
         ["--context-parallel-algo", "ring"],
-        ["--context-parallel-kv-cache-policy", "all"],
+        ["--context-parallel-kv-cache-policy", "quarter"],
     ],
 )
 def test_flags_outside_their_rules_are_refused(parser: argparse.ArgumentParser, flags: list[str]) -> None:

@@ -65,11 +65,22 @@ def owner_exchange(plan: Plan, owner: int) -> OwnerExchange:
 
 
 def forward_sends(exchange: OwnerExchange, q: Bytes, k: Bytes, v: Bytes) -> list[Send]:
+    return _sends(exchange, {"q": q}, {"k": k, "v": v})
+
+
+def backward_sends(exchange: OwnerExchange, dout: Bytes, carried: dict[str, Bytes]) -> list[Send]:
+    """dout, and the inputs that ranks did not keep."""
+    q_like = {name: shard for name, shard in carried.items() if name == "q"}
+    kv_like = {name: shard for name, shard in carried.items() if name != "q"}
+    return _sends(exchange, {**q_like, "dout": dout}, kv_like)
+
+
+def _sends(exchange: OwnerExchange, q_like: dict[str, Bytes], kv_like: dict[str, Bytes]) -> list[Send]:
     """Each rank's units in plan order, KV before the first unit that reads it, ranks in turn."""
-    return _in_turn([list(_forward_line(exchange, rank, q, k, v)) for rank in range(len(exchange.by_rank))])
+    return _in_turn([list(_line(exchange, rank, q_like, kv_like)) for rank in range(len(exchange.by_rank))])
 
 
-def _forward_line(exchange: OwnerExchange, rank: int, q: Bytes, k: Bytes, v: Bytes) -> Iterable[Send]:
+def _line(exchange: OwnerExchange, rank: int, q_like: dict[str, Bytes], kv_like: dict[str, Bytes]) -> Iterable[Send]:
     pair, table = exchange.by_rank[rank], exchange.tables[rank]
     # Of one interval an owner holds one run of rows, so an interval is at most one segment.
     number_of_interval = {segment.place: number for number, segment in enumerate(pair.kv)}
@@ -81,24 +92,16 @@ def _forward_line(exchange: OwnerExchange, rank: int, q: Bytes, k: Bytes, v: Byt
             return
         sent.add(place)
         segment = pair.kv[number]
-        yield Send(rank, "k", number, exchange.kv_rows(k, segment))
-        yield Send(rank, "v", number, exchange.kv_rows(v, segment))
+        for tensor, shard in kv_like.items():
+            yield Send(rank, tensor, number, exchange.kv_rows(shard, segment))
 
     for number, segment in enumerate(pair.q):
         yield from interval(table.kv_interval_of_unit[segment.place])
-        yield Send(rank, "q", number, exchange.q_rows(q, segment))
+        for tensor, shard in q_like.items():
+            yield Send(rank, tensor, number, exchange.q_rows(shard, segment))
     # Intervals read only by units whose q rows other owners hold.
     for place in number_of_interval:
         yield from interval(place)
-
-
-def backward_sends(exchange: OwnerExchange, dout: Bytes) -> list[Send]:
-    return _in_turn(
-        [
-            [Send(rank, "dout", number, exchange.q_rows(dout, segment)) for number, segment in enumerate(pair.q)]
-            for rank, pair in enumerate(exchange.by_rank)
-        ]
-    )
 
 
 def forward_receives(exchange: OwnerExchange, out: Bytes, lse: Bytes) -> list[Receive]:

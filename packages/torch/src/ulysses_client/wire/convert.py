@@ -9,14 +9,23 @@ from ..errors import PlanInvalidError, UlyssesError, UnsupportedError, error_of,
 from ..generated import coordinator_pb2, plan_pb2, tensor_pb2
 from ..plan import DType, Layout, Mask, Plan, RowRange, Segments, StepSpec, Strategy, ValidRanges
 
-Keep = Literal["store", "none"]
+#: What is kept for backward. store: on the ranks, what the KV-cache policy says; recompute: nothing, backward brings q,
+#: k and v again; none: nothing, and there is no backward.
+Keep = Literal["store", "recompute", "none"]
+#: How much of K and V ranks do not keep gathered but get again in backward: nothing, K, or both.
+KvCachePolicy = Literal["none", "half", "full"]
+KvCacheChoice = Literal["none", "half", "full", "auto"]
 PassName = Literal["forward", "backward"]
 Name = TypeVar("Name", bound=str)
 
 _DTYPES: dict[DType, int] = {"f32": 1, "bf16": 2, "f16": 3}
 _LAYOUTS: dict[Layout, int] = {"sbhd": 1, "bshd": 2, "thd": 3}
 _STRATEGIES: dict[Strategy, int] = {"heads": 1, "balanced": 2}
-_KEEPS: dict[Keep, int] = {"store": 1, "none": 2}
+_KEEPS: dict[Keep, int] = {"store": 1, "none": 2, "recompute": 3}
+_POLICIES: dict[KvCachePolicy, int] = {"none": 1, "half": 2, "full": 3}
+_CHOICES: dict[KvCacheChoice, int] = {"none": 1, "half": 2, "full": 3, "auto": 4}
+_NOT_GATHERED: dict[KvCachePolicy, str] = {"none": "", "half": "k", "full": "kv"}
+
 PASSES: dict[PassName, int] = {"forward": 1, "backward": 2}
 
 
@@ -63,8 +72,11 @@ class StepView:
     gather_size_kv: int | None = None
     #: `default` or `dynamic`; None: the coordinator's own, or the sizes above.
     gather_size_calculator: str | None = None
-    #: kwargs for a calculator in the coordinator, as JSON.
-    calculator_arguments: str | None = None
+    #: None: the cluster's default, as for the budget of policy auto.
+    kv_cache_policy: KvCacheChoice | None = None
+    kv_cache_budget_bytes: int | None = None
+    #: Policies half and full leave the exchange unaligned.
+    kv_cache_policy_unaligned: bool = False
 
     def to_proto(self) -> coordinator_pb2.StepView:
         return coordinator_pb2.StepView(
@@ -85,7 +97,9 @@ class StepView:
             gather_size_q=self.gather_size_q,
             gather_size_kv=self.gather_size_kv,
             gather_size_calculator=self.gather_size_calculator or "",
-            calculator_arguments_json=self.calculator_arguments or "",
+            kv_cache_policy=0 if self.kv_cache_policy is None else _CHOICES[self.kv_cache_policy],  # type: ignore[arg-type]
+            kv_cache_budget_bytes=self.kv_cache_budget_bytes,
+            kv_cache_policy_unaligned=self.kv_cache_policy_unaligned,
         )
 
 
@@ -106,6 +120,8 @@ class Planned:
     ranks: tuple[RankAddress, ...]
     padding_rows: int
     padding_rows_not_exchanged: int
+    kv_cache_policy: KvCachePolicy
+    aligned_by_policy: bool
 
 
 def planned_from_proto(message: coordinator_pb2.Planned) -> Planned:
@@ -116,7 +132,14 @@ def planned_from_proto(message: coordinator_pb2.Planned) -> Planned:
         tuple(RankAddress(rank.index, rank.member, rank.tensor_address) for rank in message.ranks),
         message.padding_rows,
         message.padding_rows_not_exchanged,
+        _name(_POLICIES, message.kv_cache_policy, "kv_cache_policy"),
+        message.aligned_by_policy,
     )
+
+
+def carried_tensors(keep: Keep, policy: KvCachePolicy) -> str:
+    """Names of the inputs that backward brings beside dout."""
+    return "qkv" if keep == "recompute" else _NOT_GATHERED[policy]
 
 
 def plan_from_proto(message: plan_pb2.Plan) -> Plan:

@@ -1,0 +1,53 @@
+"""The example programs run, and train what local attention trains."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import TestCluster
+
+ROOT = Path(__file__).parents[4]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
+
+
+def run(cluster: TestCluster, *command: str) -> str:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "packages/torch/src"),
+        "ULYSSES_ADDRESS": cluster.address,
+        "OMP_NUM_THREADS": "1",
+    }
+    finished = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    # Progress is written between the bars.
+    return finished.stdout + finished.stderr
+
+
+def losses(output: str, other: str) -> list[tuple[float, float]]:
+    return [(float(a), float(b)) for a, b in re.findall(rf"loss ([0-9.]+)  {other} ([0-9.]+)", output)]
+
+
+@pytest.mark.parametrize(
+    ("command", "other"),
+    [
+        (["examples/torch_train_lm.py", "README.md", "docs", "--steps", "6", "--max-length", "333"], "local"),
+        (["examples/hf_train.py", "README.md", "docs", "--steps", "4", "--max-length", "201"], "sdpa"),
+        (["examples/hf_train.py", "README.md", "--model", "gpt2", "--steps", "2", "--max-length", "99"], "sdpa"),
+        (
+            [*TORCHRUN, "examples/torch_spmd.py", "--length", "127", "--steps", "4"],
+            "one process",
+        ),
+    ],
+    ids=["torch_train_lm", "hf_train", "hf_train of gpt2", "torch_spmd"],
+)
+def test_it_trains_what_local_attention_trains(cluster: TestCluster, command: list[str], other: str) -> None:
+    pairs = losses(run(cluster, *command, "--compare"), other)
+    assert len(pairs) >= 2
+    assert all(ours == pytest.approx(local, abs=2e-4) for ours, local in pairs)
+    assert min(pairs) < pairs[0]
