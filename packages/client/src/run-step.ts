@@ -14,6 +14,7 @@ import { carriedTensors, verifyPlan, type CarriedTensor, type Keep } from '@ulys
 import type { Planned, StepView } from '@ulysses/rpc';
 import { linkSignals } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
+import { committedAfterAll } from './committed-after-all.js';
 import { shuffled } from './shuffled.js';
 
 /** One pass of one call, as this owner takes part in it. */
@@ -53,6 +54,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
   const ending = new AbortController();
   const linked = linkSignals([call.signal, ending.signal]);
   const { ownerIndex, ownerCount } = cluster.options;
+  const deadlineAt = performance.now() + call.deadlineMs;
   const stream = cluster.coordinator.planStep(
     {
       step: call.step,
@@ -75,7 +77,9 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
     warnOfAlignment(cluster, planned);
     const key = { ...call.step, attempt: planned.attempt };
     const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
-    const committed = nextIsCommit(stream);
+    const committed = nextIsCommit(stream).catch((thrown: unknown) =>
+      committedAfterAll(cluster, key, toUlyssesError(thrown), { deadlineAt, signal: linked.signal }),
+    );
     const moved = await moveRows(cluster, call, key, planned, exchange, committed);
     return { key, planned, keep: call.view.keep, exchange, ...moved };
   } finally {
@@ -136,7 +140,10 @@ async function moveRows(
     for (const send of sliceOrderSeed === null ? sends : shuffled(sends, sliceOrderSeed + key.call)) {
       opened.send(send.destination, send.tensor, send.number, send.place);
     }
-    await Promise.race([Promise.all([opened.received, opened.sent, committed]), opened.failed]);
+    const rows = Promise.all([opened.received, opened.sent]);
+    await Promise.race([rows, opened.failed, committed.then(() => rows)]);
+    // Every row of this owner is where it belongs: its links may break now.
+    await committed;
     return opened.close();
   } catch (thrown) {
     throw await firstCause(toUlyssesError(thrown), committed);

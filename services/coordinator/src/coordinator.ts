@@ -63,6 +63,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
           await ticket.committed;
           yield { kind: 'committed' };
         },
+        settleStep: (request) => Promise.resolve({ committed: steps.settle(request) }),
         release({ step }) {
           fleet.release(step);
           return Promise.resolve({});
