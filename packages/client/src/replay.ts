@@ -53,6 +53,11 @@ export async function withReplay<T>(
 }
 
 /** The transport failed, and always has: a wrong address, or no cluster there. */
-function neverReached(cluster: Cluster, { code, details }: UlyssesError): boolean {
-  return code === 'PEER_LOST' && details['grpcStatus'] !== undefined && !cluster.contacted;
+function neverReached(cluster: Cluster, error: UlyssesError): boolean {
+  return transportFailed(error) && !cluster.contacted;
+}
+
+/** Nobody said so: the connection to the coordinator broke, or there was none. */
+export function transportFailed({ code, details }: UlyssesError): boolean {
+  return code === 'PEER_LOST' && (details['grpcStatus'] !== undefined || details['address'] !== undefined);
 }

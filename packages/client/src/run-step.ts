@@ -14,6 +14,7 @@ import { carriedTensors, verifyPlan, type CarriedTensor, type Keep } from '@ulys
 import type { Planned, StepView } from '@ulysses/rpc';
 import { linkSignals } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
+import { committedAfterAll } from './committed-after-all.js';
 import { shuffled } from './shuffled.js';
 
 /** One pass of one call, as this owner takes part in it. */
@@ -57,6 +58,7 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
   const { ownerIndex, ownerCount } = cluster.options;
   const { direct } = cluster.links;
   const calledAt = performance.now();
+  const deadlineAt = performance.now() + call.deadlineMs;
   const stream = cluster.coordinator.planStep(
     {
       step: call.step,
@@ -81,7 +83,9 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
     warnOfAlignment(cluster, planned);
     const key = { ...call.step, attempt: planned.attempt };
     const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
-    const committed = nextIsCommit(stream);
+    const committed = nextIsCommit(stream).catch((thrown: unknown) =>
+      committedAfterAll(cluster, key, toUlyssesError(thrown), { deadlineAt, signal: linked.signal }),
+    );
     const moved = await moveRows(cluster, call, key, planned, direct, exchange, committed);
     return { key, planned, agreedMs, keep: call.view.keep, exchange, ...moved };
   } finally {
@@ -142,7 +146,10 @@ async function moveRows(
     for (const send of sliceOrderSeed === null ? sends : shuffled(sends, sliceOrderSeed + key.call)) {
       opened.send(send.destination, send.tensor, send.number, send.place);
     }
-    await Promise.race([Promise.all([opened.received, opened.sent, committed]), opened.failed]);
+    const rows = Promise.all([opened.received, opened.sent]);
+    await Promise.race([rows, opened.failed, committed.then(() => rows)]);
+    // Every row of this owner is where it belongs: its links may break now.
+    await committed;
     return opened.close();
   } catch (thrown) {
     throw await firstCause(toUlyssesError(thrown), committed);

@@ -39,6 +39,7 @@ const remote: StoreFactory = async ({ cpSize, leaseMs }) => {
       rendezvousService(rendezvousHandlers(kept)),
       coordinatorService({
         planStep: unused,
+        settleStep: unused,
         release: unused,
         getStatus: unused,
         watchMembership: watchMembershipHandler(kept),

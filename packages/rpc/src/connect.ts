@@ -29,6 +29,7 @@ export function connectCoordinator(address: string): CoordinatorClient {
   const channel = new Channel(address);
   return {
     planStep: serverStreamCall(channel, coordinatorMethods.planStep),
+    settleStep: unaryCall(channel, coordinatorMethods.settleStep),
     release: unaryCall(channel, coordinatorMethods.release),
     watchMembership: serverStreamCall(channel, coordinatorMethods.watchMembership),
     getStatus: unaryCall(channel, coordinatorMethods.getStatus),

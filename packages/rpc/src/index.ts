@@ -46,6 +46,8 @@ export {
   type RankEvent,
   type RankStatus,
   type Release,
+  type SettleStep,
+  type StepSettled,
   type RenewRequest,
   type Renewed,
   type StepKey,

@@ -113,6 +113,16 @@ export interface Planned {
 
 export type PlanStepUpdate = Planned | { readonly kind: 'committed' };
 
+/** An owner whose call broke asks how the attempt ended that it was given. */
+export interface SettleStep {
+  readonly step: StepKey;
+  readonly ownerIndex: number;
+}
+
+export interface StepSettled {
+  readonly committed: boolean;
+}
+
 /** Frees what a forward kept; `step` is the forward's key. */
 export interface Release {
   readonly step: StepKey;

@@ -28,6 +28,7 @@ function unused(): never {
 }
 const COORDINATOR: CoordinatorHandlers = {
   planStep: unused,
+  settleStep: unused,
   release: unused,
   watchMembership: unused,
   getStatus: unused,

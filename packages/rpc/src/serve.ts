@@ -59,11 +59,12 @@ const OPTIONS = {
 };
 
 export function coordinatorService(handlers: CoordinatorHandlers): BoundService {
-  const { planStep, release, watchMembership, getStatus } = coordinatorMethods;
+  const { planStep, settleStep, release, watchMembership, getStatus } = coordinatorMethods;
   return {
     name: `${PACKAGE}.CoordinatorService`,
     methods: [
       { ...planStep, answer: answerServerStream(planStep, handlers.planStep) },
+      { ...settleStep, answer: answerUnary(settleStep, handlers.settleStep) },
       { ...release, answer: answerUnary(release, handlers.release) },
       { ...watchMembership, answer: answerServerStream(watchMembership, handlers.watchMembership) },
       { ...getStatus, answer: answerUnary(getStatus, handlers.getStatus) },

@@ -34,6 +34,8 @@ import type {
   Release,
   RenewRequest,
   Renewed,
+  SettleStep,
+  StepSettled,
 } from './messages.js';
 import type { Calls, Codec, Handlers, Method, MethodKind } from './method.js';
 
@@ -50,6 +52,17 @@ export const coordinatorMethods = {
     'CoordinatorService/PlanStep',
     messageCodec('PlanStepRequest', planStepToProto, planStepFromProto),
     messageCodec('PlanStepResponse', planStepUpdateToProto, planStepUpdateFromProto),
+  ),
+  /** Whether an attempt committed; one that still runs ends. */
+  settleStep: method<'unary', SettleStep, StepSettled>(
+    'unary',
+    'CoordinatorService/SettleStep',
+    messageCodec(
+      'SettleStepRequest',
+      ({ step, ownerIndex }: SettleStep) => ({ step: stepKeyToProto(step), ownerIndex }),
+      ({ step, ownerIndex }, path) => ({ step: stepKeyFromProto(step, `${path}.step`), ownerIndex }),
+    ),
+    messageCodec<StepSettled, 'SettleStepResponse'>('SettleStepResponse', same, same),
   ),
   release: method<'unary', Release, Empty>(
     'unary',

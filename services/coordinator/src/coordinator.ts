@@ -76,6 +76,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
           await ticket.committed;
           yield { kind: 'committed' };
         },
+        settleStep: async (request) => ({ committed: leading().steps.settle(request) }),
         async release({ step }) {
           leading().fleet.release(step);
           return {};

@@ -1,5 +1,5 @@
 import { UlyssesError } from '@ulysses/errors';
-import type { PlanStep, Planned, StepView } from '@ulysses/rpc';
+import type { PlanStep, Planned, SettleStep, StepView } from '@ulysses/rpc';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Attempt } from './attempt.js';
 import { StepRegistry } from './step-registry.js';
@@ -21,6 +21,10 @@ function request(ownerIndex: number, ownerCount: number, attempt = 0, call = 0):
     releaseForward: false,
     direct: false,
   };
+}
+
+function settling(ownerIndex: number, call = 0): SettleStep {
+  return { step: request(0, 1, 0, call).step, ownerIndex };
 }
 
 /** A registry whose attempts end when the test says so. */
@@ -96,6 +100,40 @@ describe('attempts at a step', () => {
     steps.join(request(1, 2, 1), ownSignal(), LONG_MS);
     expect(await codeOf(left.committed)).toBe('PEER_LOST owner 1 gave up attempt 0');
     expect(attempts).toHaveLength(2);
+  });
+
+  it('an owner whose call broke hears that the step committed, and has nothing to repeat', async () => {
+    const { steps, attempts } = registry();
+    const leaving = new AbortController();
+    const tickets = [
+      steps.join(request(0, 2), leaving.signal, LONG_MS),
+      steps.join(request(1, 2), ownSignal(), LONG_MS),
+    ];
+    attempts[0]?.commit();
+    await Promise.all(tickets.map((ticket) => ticket.committed));
+    leaving.abort();
+    expect(steps.settle(settling(0))).toBe(true);
+    expect(attempts).toHaveLength(1);
+  });
+
+  it('an attempt that has not committed when an owner asks ends for everybody, and does not commit after all', async () => {
+    const { steps, attempts } = registry();
+    const tickets = [0, 1].map((owner) => steps.join(request(owner, 2), ownSignal(), LONG_MS));
+    expect(steps.settle(settling(1))).toBe(false);
+    attempts[0]?.commit();
+    for (const ticket of tickets) {
+      expect(await codeOf(ticket.committed)).toBe('PEER_LOST owner 1 gave up attempt 0');
+    }
+    expect(steps.settle(settling(0))).toBe(false);
+  });
+
+  it('an older attempt, or one that nobody knows, has not committed, and the newest one goes on', () => {
+    const { steps, attempts } = registry();
+    steps.join(request(0, 2), ownSignal(), LONG_MS).committed.catch(() => undefined);
+    steps.join(request(0, 2, 1), ownSignal(), LONG_MS);
+    expect(steps.settle(settling(0))).toBe(false);
+    expect(steps.settle(settling(0, 9))).toBe(false);
+    expect(attempts[1]?.attempt.active).toBe(true);
   });
 
   it('a late owner hears of a failure that repeating cannot help, once', () => {

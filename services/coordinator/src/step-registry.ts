@@ -1,5 +1,5 @@
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
-import type { PlanStep } from '@ulysses/rpc';
+import type { PlanStep, SettleStep, StepKey } from '@ulysses/rpc';
 import { Attempt, type OwnerTicket } from './attempt.js';
 
 export interface StepRegistryOptions {
@@ -45,13 +45,24 @@ export class StepRegistry {
     return attempt.join(request, signal, limitMs);
   }
 
+  /**
+   * Whether the attempt committed, for an owner whose call broke. One that still runs ends: that owner has left it, and would
+   * never hear of a later commit.
+   */
+  settle({ step, ownerIndex }: SettleStep): boolean {
+    const attempt = this.#attempts.get(identityOf(step));
+    if (attempt === undefined || attempt.key.attempt !== step.attempt) return false;
+    attempt.fail(givenUp(attempt, ownerIndex));
+    return attempt.phase === 'committed';
+  }
+
   failAll(cause: UlyssesError): void {
     for (const attempt of this.#attempts.values()) attempt.fail(cause);
   }
 
   #attemptFor(request: PlanStep): Attempt {
-    const { job, session, call, pass, attempt: wanted } = request.step;
-    const identity = JSON.stringify([job, session, call, pass]);
+    const { attempt: wanted } = request.step;
+    const identity = identityOf(request.step);
     const newest = this.#attempts.get(identity);
     if (newest !== undefined && newest.active && wanted <= newest.key.attempt) {
       requireSameCall(newest, request);
@@ -61,11 +72,7 @@ export class StepRegistry {
     if (newest !== undefined && failure?.retryable === false && !newest.requests.has(request.ownerIndex)) {
       return newest;
     }
-    newest?.fail(
-      new UlyssesError('PEER_LOST', `owner ${request.ownerIndex} gave up attempt ${newest.key.attempt}`, {
-        peer: `owner ${request.ownerIndex}`,
-      }),
-    );
+    newest?.fail(givenUp(newest, request.ownerIndex));
     const number = newest === undefined ? wanted : Math.max(wanted, newest.key.attempt + 1);
     const attempt = new Attempt({ ...request.step, attempt: number }, request.ownerCount);
     this.#attempts.delete(identity);
@@ -91,6 +98,16 @@ export class StepRegistry {
       if (attempt.endedAt !== null && attempt.endedAt < oldest) this.#attempts.delete(identity);
     }
   }
+}
+
+function identityOf({ job, session, call, pass }: StepKey): string {
+  return JSON.stringify([job, session, call, pass]);
+}
+
+function givenUp({ key }: Attempt, owner: number): UlyssesError {
+  return new UlyssesError('PEER_LOST', `owner ${owner} gave up attempt ${key.attempt}`, {
+    peer: `owner ${owner}`,
+  });
 }
 
 /** Owners of one step must agree how many they are, and each comes once. */

@@ -191,10 +191,12 @@ const joinRequest = fc.record({
 });
 
 describe('a message comes out of its bytes as it went in:', () => {
-  const { planStep: planStepMethod, release, watchMembership, getStatus } = coordinatorMethods;
+  const { planStep: planStepMethod, settleStep, release, watchMembership, getStatus } = coordinatorMethods;
   const { join, renew, leave } = rendezvousMethods;
   comesBack('PlanStep', planStepMethod.request, planStep);
   comesBack('PlanStepUpdate', planStepMethod.response, update);
+  comesBack('SettleStep', settleStep.request, fc.record({ step: stepKey, ownerIndex: uint32 }));
+  comesBack('StepSettled', settleStep.response, fc.record({ committed: fc.boolean() }));
   comesBack('Release', release.request, fc.record({ step: stepKey }));
   comesBack('Membership', watchMembership.response, membership);
   comesBack('ClusterStatus', getStatus.response, clusterStatus);

@@ -29,6 +29,8 @@ import type { Release as _ulysses_v1_Release, Release__Output as _ulysses_v1_Rel
 import type { ReleaseRequest as _ulysses_v1_ReleaseRequest, ReleaseRequest__Output as _ulysses_v1_ReleaseRequest__Output } from './ulysses/v1/ReleaseRequest.js';
 import type { ReleaseResponse as _ulysses_v1_ReleaseResponse, ReleaseResponse__Output as _ulysses_v1_ReleaseResponse__Output } from './ulysses/v1/ReleaseResponse.js';
 import type { RowRange as _ulysses_v1_RowRange, RowRange__Output as _ulysses_v1_RowRange__Output } from './ulysses/v1/RowRange.js';
+import type { SettleStepRequest as _ulysses_v1_SettleStepRequest, SettleStepRequest__Output as _ulysses_v1_SettleStepRequest__Output } from './ulysses/v1/SettleStepRequest.js';
+import type { SettleStepResponse as _ulysses_v1_SettleStepResponse, SettleStepResponse__Output as _ulysses_v1_SettleStepResponse__Output } from './ulysses/v1/SettleStepResponse.js';
 import type { StepKey as _ulysses_v1_StepKey, StepKey__Output as _ulysses_v1_StepKey__Output } from './ulysses/v1/StepKey.js';
 import type { StepSpec as _ulysses_v1_StepSpec, StepSpec__Output as _ulysses_v1_StepSpec__Output } from './ulysses/v1/StepSpec.js';
 import type { StepView as _ulysses_v1_StepView, StepView__Output as _ulysses_v1_StepView__Output } from './ulysses/v1/StepView.js';
@@ -85,6 +87,8 @@ export interface ProtoGrpcType {
       ReleaseResponse: MessageTypeDefinition<_ulysses_v1_ReleaseResponse, _ulysses_v1_ReleaseResponse__Output>
       Role: EnumTypeDefinition
       RowRange: MessageTypeDefinition<_ulysses_v1_RowRange, _ulysses_v1_RowRange__Output>
+      SettleStepRequest: MessageTypeDefinition<_ulysses_v1_SettleStepRequest, _ulysses_v1_SettleStepRequest__Output>
+      SettleStepResponse: MessageTypeDefinition<_ulysses_v1_SettleStepResponse, _ulysses_v1_SettleStepResponse__Output>
       StepKey: MessageTypeDefinition<_ulysses_v1_StepKey, _ulysses_v1_StepKey__Output>
       StepSpec: MessageTypeDefinition<_ulysses_v1_StepSpec, _ulysses_v1_StepSpec__Output>
       StepView: MessageTypeDefinition<_ulysses_v1_StepView, _ulysses_v1_StepView__Output>

@@ -143,6 +143,20 @@ class PlanStepResponse(_message.Message):
     committed: Committed
     def __init__(self, planned: _Optional[_Union[Planned, _Mapping]] = ..., committed: _Optional[_Union[Committed, _Mapping]] = ...) -> None: ...
 
+class SettleStepRequest(_message.Message):
+    __slots__ = ("step", "owner_index")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    OWNER_INDEX_FIELD_NUMBER: _ClassVar[int]
+    step: _tensor_pb2.StepKey
+    owner_index: int
+    def __init__(self, step: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., owner_index: _Optional[int] = ...) -> None: ...
+
+class SettleStepResponse(_message.Message):
+    __slots__ = ("committed",)
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    committed: bool
+    def __init__(self, committed: _Optional[bool] = ...) -> None: ...
+
 class ReleaseRequest(_message.Message):
     __slots__ = ("step",)
     STEP_FIELD_NUMBER: _ClassVar[int]

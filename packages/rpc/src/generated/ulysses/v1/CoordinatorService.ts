@@ -8,6 +8,8 @@ import type { PlanStepRequest as _ulysses_v1_PlanStepRequest, PlanStepRequest__O
 import type { PlanStepResponse as _ulysses_v1_PlanStepResponse, PlanStepResponse__Output as _ulysses_v1_PlanStepResponse__Output } from '../../ulysses/v1/PlanStepResponse.js';
 import type { ReleaseRequest as _ulysses_v1_ReleaseRequest, ReleaseRequest__Output as _ulysses_v1_ReleaseRequest__Output } from '../../ulysses/v1/ReleaseRequest.js';
 import type { ReleaseResponse as _ulysses_v1_ReleaseResponse, ReleaseResponse__Output as _ulysses_v1_ReleaseResponse__Output } from '../../ulysses/v1/ReleaseResponse.js';
+import type { SettleStepRequest as _ulysses_v1_SettleStepRequest, SettleStepRequest__Output as _ulysses_v1_SettleStepRequest__Output } from '../../ulysses/v1/SettleStepRequest.js';
+import type { SettleStepResponse as _ulysses_v1_SettleStepResponse, SettleStepResponse__Output as _ulysses_v1_SettleStepResponse__Output } from '../../ulysses/v1/SettleStepResponse.js';
 import type { WatchMembershipRequest as _ulysses_v1_WatchMembershipRequest, WatchMembershipRequest__Output as _ulysses_v1_WatchMembershipRequest__Output } from '../../ulysses/v1/WatchMembershipRequest.js';
 import type { WatchMembershipResponse as _ulysses_v1_WatchMembershipResponse, WatchMembershipResponse__Output as _ulysses_v1_WatchMembershipResponse__Output } from '../../ulysses/v1/WatchMembershipResponse.js';
 
@@ -55,6 +57,23 @@ export interface CoordinatorServiceClient extends grpc.Client {
   release(argument: _ulysses_v1_ReleaseRequest, callback: grpc.requestCallback<_ulysses_v1_ReleaseResponse__Output>): grpc.ClientUnaryCall;
   
   /**
+   * How an attempt at a step ended, for an owner whose PlanStep call broke. One that still runs ends here, for everyone: the
+   * owner has left it, so it must not commit after all.
+   */
+  SettleStep(argument: _ulysses_v1_SettleStepRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_SettleStepResponse__Output>): grpc.ClientUnaryCall;
+  SettleStep(argument: _ulysses_v1_SettleStepRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_ulysses_v1_SettleStepResponse__Output>): grpc.ClientUnaryCall;
+  SettleStep(argument: _ulysses_v1_SettleStepRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_SettleStepResponse__Output>): grpc.ClientUnaryCall;
+  SettleStep(argument: _ulysses_v1_SettleStepRequest, callback: grpc.requestCallback<_ulysses_v1_SettleStepResponse__Output>): grpc.ClientUnaryCall;
+  /**
+   * How an attempt at a step ended, for an owner whose PlanStep call broke. One that still runs ends here, for everyone: the
+   * owner has left it, so it must not commit after all.
+   */
+  settleStep(argument: _ulysses_v1_SettleStepRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_SettleStepResponse__Output>): grpc.ClientUnaryCall;
+  settleStep(argument: _ulysses_v1_SettleStepRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_ulysses_v1_SettleStepResponse__Output>): grpc.ClientUnaryCall;
+  settleStep(argument: _ulysses_v1_SettleStepRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_ulysses_v1_SettleStepResponse__Output>): grpc.ClientUnaryCall;
+  settleStep(argument: _ulysses_v1_SettleStepRequest, callback: grpc.requestCallback<_ulysses_v1_SettleStepResponse__Output>): grpc.ClientUnaryCall;
+  
+  /**
    * The membership now, then every change.
    */
   WatchMembership(argument: _ulysses_v1_WatchMembershipRequest, metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientReadableStream<_ulysses_v1_WatchMembershipResponse__Output>;
@@ -86,6 +105,12 @@ export interface CoordinatorServiceHandlers extends grpc.UntypedServiceImplement
   Release: grpc.handleUnaryCall<_ulysses_v1_ReleaseRequest__Output, _ulysses_v1_ReleaseResponse>;
   
   /**
+   * How an attempt at a step ended, for an owner whose PlanStep call broke. One that still runs ends here, for everyone: the
+   * owner has left it, so it must not commit after all.
+   */
+  SettleStep: grpc.handleUnaryCall<_ulysses_v1_SettleStepRequest__Output, _ulysses_v1_SettleStepResponse>;
+  
+  /**
    * The membership now, then every change.
    */
   WatchMembership: grpc.handleServerStreamingCall<_ulysses_v1_WatchMembershipRequest__Output, _ulysses_v1_WatchMembershipResponse>;
@@ -96,5 +121,6 @@ export interface CoordinatorServiceDefinition extends grpc.ServiceDefinition {
   GetStatus: MethodDefinition<_ulysses_v1_GetStatusRequest, _ulysses_v1_GetStatusResponse, _ulysses_v1_GetStatusRequest__Output, _ulysses_v1_GetStatusResponse__Output>
   PlanStep: MethodDefinition<_ulysses_v1_PlanStepRequest, _ulysses_v1_PlanStepResponse, _ulysses_v1_PlanStepRequest__Output, _ulysses_v1_PlanStepResponse__Output>
   Release: MethodDefinition<_ulysses_v1_ReleaseRequest, _ulysses_v1_ReleaseResponse, _ulysses_v1_ReleaseRequest__Output, _ulysses_v1_ReleaseResponse__Output>
+  SettleStep: MethodDefinition<_ulysses_v1_SettleStepRequest, _ulysses_v1_SettleStepResponse, _ulysses_v1_SettleStepRequest__Output, _ulysses_v1_SettleStepResponse__Output>
   WatchMembership: MethodDefinition<_ulysses_v1_WatchMembershipRequest, _ulysses_v1_WatchMembershipResponse, _ulysses_v1_WatchMembershipRequest__Output, _ulysses_v1_WatchMembershipResponse__Output>
 }
