@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { fieldError, UlyssesError } from '@ulysses/errors';
 import { ExchangePlane, ownerLinkName, rankLinkName } from '@ulysses/exchange';
-import type { CoordinatorClient, RankAddress } from '@ulysses/rpc';
+import type { CoordinatorClient, RankAddress, StepKey } from '@ulysses/rpc';
 import { Coordinators } from './coordinators.js';
 
 /** Something works otherwise than was asked for. */
@@ -100,6 +100,12 @@ export class Cluster {
     if (this.#warned.has(kind)) return;
     this.#warned.add(kind);
     this.options.onWarning({ kind, message });
+  }
+
+  /** The first attempt at the next call's forward. */
+  nextStep(): StepKey {
+    const { job, session } = this.options;
+    return { job, session, call: this.nextCall(), pass: 'forward', attempt: 0 };
   }
 
   /** Opens the tensor link to a rank, once; returns its name. */

@@ -1,42 +1,38 @@
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
-import {
-  ownerBytes,
-  ownerExchange,
-  ownerParty,
-  rankParty,
-  relayOf,
-  type OwnerExchange,
-  type Send,
-  type StepChannel,
-} from '@ulysses/exchange';
-import type { Receive, StepKey } from '@ulysses/native';
-import { carriedTensors, verifyPlan, type CarriedTensor, type Keep } from '@ulysses/plan';
-import type { Planned, StepView } from '@ulysses/rpc';
+import { ownerParty, rankParty, relayOf, type Send, type StepChannel } from '@ulysses/exchange';
+import type { Party, Receive, StepKey } from '@ulysses/native';
+import type { ExchangePlan, Plan } from '@ulysses/plan';
+import type { ExchangeView, Planned, RankAddress, StepView } from '@ulysses/rpc';
 import { linkSignals } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
 import { shuffled } from './shuffled.js';
 
-/** One pass of one call, as this owner takes part in it. */
-export interface StepCall {
+/** One pass of one call, as this owner takes part in it. `P` is the plan of its operation. */
+export interface StepCall<P extends Plan | ExchangePlan> {
   readonly step: StepKey;
-  readonly view: StepView;
+  readonly view: StepView | ExchangeView;
   readonly forward: StepKey | null;
   readonly releaseForward: boolean;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
-  /** What to send and where results go, once the plan is known, and which inputs a backward has to send again. */
-  readonly transfers: (
-    exchange: OwnerExchange,
-    carried: readonly CarriedTensor[],
-  ) => { readonly sends: Send[]; readonly receives: Receive[] };
+  /** Checks the plan that came, before anything is done with it. */
+  readonly verified: (plan: Plan | ExchangePlan) => P;
+  /** What to send and where results go, once the plan is known. */
+  readonly transfers: (plan: P, planned: Planned) => Transfers;
 }
 
-export interface StepOutcome {
+export interface Transfers {
+  readonly sends: readonly Send[];
+  readonly receives: readonly Receive[];
+  /** Payload of all sends. */
+  readonly sendBytes: number;
+}
+
+export interface StepOutcome<P extends Plan | ExchangePlan = Plan> {
   /** With the attempt that committed. */
   readonly key: StepKey;
   readonly planned: Planned;
-  readonly keep: Keep;
-  readonly exchange: OwnerExchange;
+  readonly plan: P;
   readonly bytesSent: number;
   readonly bytesReceived: number;
 }
@@ -49,7 +45,10 @@ const VERDICT_MS = 800;
  * The call to the coordinator lives as long as the step, so its end is the step's verdict: when a rank dies, the error
  * names that rank and not the link which noticed.
  */
-export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOutcome> {
+export async function runStep<P extends Plan | ExchangePlan>(
+  cluster: Cluster,
+  call: StepCall<P>,
+): Promise<StepOutcome<P>> {
   const ending = new AbortController();
   const linked = linkSignals([call.signal, ending.signal]);
   const { ownerIndex, ownerCount } = cluster.options;
@@ -71,13 +70,12 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
     }
     const planned = first.value;
     cluster.contacted = true;
-    verifyPlan(planned.plan);
+    const plan = call.verified(planned.plan);
     warnOfAlignment(cluster, planned);
     const key = { ...call.step, attempt: planned.attempt };
-    const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
     const committed = nextIsCommit(stream);
-    const moved = await moveRows(cluster, call, key, planned, exchange, committed);
-    return { key, planned, keep: call.view.keep, exchange, ...moved };
+    const moved = await moveRows(cluster, call, key, planned, plan, committed);
+    return { key, planned, plan, ...moved };
   } finally {
     ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
     linked.release();
@@ -94,15 +92,15 @@ function warnOfAlignment(cluster: Cluster, { alignedByPolicy, kvCachePolicy }: P
   );
 }
 
-async function moveRows(
+async function moveRows<P extends Plan | ExchangePlan>(
   cluster: Cluster,
-  call: StepCall,
+  call: StepCall<P>,
   key: StepKey,
   planned: Planned,
-  exchange: OwnerExchange,
+  plan: P,
   committed: Promise<void>,
 ): Promise<{ bytesSent: number; bytesReceived: number }> {
-  const { ownerIndex, sliceOrderSeed } = cluster.options;
+  const { ownerIndex, ownerCount, sliceOrderSeed } = cluster.options;
   const relay = planned.ranks[relayOf(ownerIndex, planned.ranks.length)];
   if (relay === undefined) throw new UlyssesError('PLAN_INVALID', 'the plan has no ranks');
   let channel: StepChannel | null = null;
@@ -111,17 +109,15 @@ async function moveRows(
     // An owner without rows may see the commit before its link is up.
     const linked = cluster.link(relay, call.deadlineMs);
     const link = await Promise.race([linked, committed.then(() => linked)]);
-    const { keep } = call.view;
-    const carried = key.pass === 'forward' ? [] : carriedTensors(keep, planned.kvCachePolicy);
-    const { sends, receives } = call.transfers(exchange, carried);
+    const { sends, receives, sendBytes } = call.transfers(plan, planned);
     const opened = cluster.plane.openStep({
       key,
       epoch: planned.epoch,
       self: ownerParty(ownerIndex),
       receives,
-      routes: planned.ranks.map((rank) => ({ destination: rankParty(rank.rank), link })),
+      routes: destinations(planned.ranks, ownerCount).map((destination) => ({ destination, link })),
       relayBytes: 0,
-      sendBytes: ownerBytes(exchange, key.pass, carried).sent,
+      sendBytes,
     });
     channel = opened;
     stopListening = cluster.onLinkLost((lost, reason) => {
@@ -144,6 +140,12 @@ async function moveRows(
     stopListening();
     channel?.close();
   }
+}
+
+/** Whom the relay passes rows on to: ranks, and in an exchange alone the other owners. */
+function destinations(ranks: readonly RankAddress[], ownerCount: number): Party[] {
+  const owners = Array.from({ length: ownerCount }, (_, owner) => ownerParty(owner));
+  return [...ranks.map(({ rank }) => rankParty(rank)), ...owners];
 }
 
 /** The coordinator's verdict if it comes soon, else what this owner saw itself. */
