@@ -2,13 +2,13 @@ import { exchange, type Cluster, type DenseTensor, type ExchangeResult } from '@
 import { DTYPES, type DType } from '@ulysses/tensor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startCluster, type TestCluster } from '../support/cluster.js';
-import { connectOwners } from '../support/exchange-owners.js';
-import { bitsOf, distinctTensor, evenBegins, sliceAlong } from '../support/sliced-tensor.js';
+import { connectOwners, type Owners } from '../support/exchange-owners.js';
+import { distinctTensor, evenBegins, sameBits, sliceAlong } from '../support/sliced-tensor.js';
 
 const OWNERS = 8;
 
 let cluster: TestCluster;
-let owners: { readonly clusters: readonly Cluster[]; close(): Promise<void> };
+let owners: Owners;
 beforeAll(async () => {
   cluster = await startCluster({ cpSize: OWNERS });
   owners = await connectOwners(cluster.address, OWNERS);
@@ -25,10 +25,7 @@ function shards(tensor: DenseTensor, dim: number, begins: readonly number[]): De
 
 function expectBits(actual: DenseTensor, expected: DenseTensor, what: string): void {
   expect([actual.shape, actual.dtype], what).toEqual([expected.shape, expected.dtype]);
-  const [a, b] = [bitsOf(actual), bitsOf(expected)];
-  expect(Buffer.compare(Buffer.from(a.buffer, a.byteOffset, a.byteLength), Buffer.from(b.buffer)), what).toBe(
-    0,
-  );
+  expect(sameBits(actual, expected), what).toBe(true);
 }
 
 function all<T>(call: (cluster: Cluster, owner: number) => Promise<T>): Promise<T[]> {

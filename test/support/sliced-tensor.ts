@@ -32,8 +32,17 @@ export function sliceAlong(tensor: DenseTensor, dim: number, begin: number, end:
   return { data, dtype: tensor.dtype, shape };
 }
 
+/** Whether two tensors of one shape hold the same bits, NaNs included. */
+export function sameBits(a: DenseTensor, b: DenseTensor): boolean {
+  const bytes = ({ data }: DenseTensor): Uint8Array =>
+    new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return (
+    a.dtype === b.dtype && String(a.shape) === String(b.shape) && Buffer.compare(bytes(a), bytes(b)) === 0
+  );
+}
+
 /** The elements' bit patterns: NaNs keep theirs. */
-export function bitsOf({ data }: DenseTensor): Uint32Array | Uint16Array {
+function bitsOf({ data }: DenseTensor): Uint32Array | Uint16Array {
   return data instanceof Float32Array ? new Uint32Array(data.buffer, data.byteOffset, data.length) : data;
 }
 

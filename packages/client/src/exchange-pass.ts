@@ -62,7 +62,7 @@ export async function exchangePass(
           releaseForward: false,
           deadlineMs,
           signal,
-          verified: (plan) => exchangePlan(plan, view),
+          verified: (plan) => exchangePlan(plan, view, owner),
           transfers: (plan) => {
             const shard = exchangedRows(plan, owner, input, call.tensor);
             const landing = (call.foldTo === null ? place : partials)(plan, owner, shard, call.foldTo);
@@ -119,7 +119,7 @@ function partials(plan: ExchangePlan, owner: number, shard: Region, dtype: DType
 }
 
 /** @throws PLAN_INVALID for a plan of another operation, or one that is wrong */
-function exchangePlan(plan: Plan | ExchangePlan, view: ExchangeView): ExchangePlan {
+function exchangePlan(plan: Plan | ExchangePlan, view: ExchangeView, owner: number): ExchangePlan {
   if (!isExchangePlan(plan)) {
     throw new UlyssesError('PLAN_INVALID', 'attention was planned, not an exchange');
   }
@@ -128,6 +128,11 @@ function exchangePlan(plan: Plan | ExchangePlan, view: ExchangeView): ExchangePl
     if (plan.spec[field] === view[field]) continue;
     throw fieldError('PLAN_INVALID', field, plan.spec[field], `${view[field]}, as this owner asked for`);
   }
+  inputShape(plan.spec, owner).forEach((extent, dim) => {
+    const held = view.shape[dim] ?? 0;
+    if (dim === view.gatherDim ? extent <= held : extent === held) return;
+    throw fieldError('PLAN_INVALID', `shape[${dim}]`, extent, `${held}, as this owner has it`);
+  });
   return plan;
 }
 

@@ -1,4 +1,5 @@
 import { describe, fieldError } from '@ulysses/errors';
+import type { StepKey } from '@ulysses/native';
 import { outputShape, splitRanges, type ExchangePlan, type RowRange } from '@ulysses/plan';
 import type { ExchangeView } from '@ulysses/rpc';
 import type { DType } from '@ulysses/tensor';
@@ -58,6 +59,8 @@ export async function exchange(
   tensor: DenseTensor,
   options: ExchangeOptions,
 ): Promise<ExchangeResult> {
+  // Numbered before anything can be refused: calls are numbered as they are made, on every owner.
+  const step = cluster.nextStep();
   checkDenseTensor(tensor, 'tensor');
   const { scatterDim, gatherDim, gatherSize, scatterSplits } = options;
   const { ownerCount } = cluster.options;
@@ -83,11 +86,12 @@ export async function exchange(
     gatherRanges: null,
     purpose: null,
   };
-  return await exchangeTensor(cluster, tensor, view, null, options);
+  return await exchangeTensor(cluster, step, tensor, view, null, options);
 }
 
 async function exchangeTensor(
   cluster: Cluster,
+  step: StepKey,
   tensor: DenseTensor,
   view: ExchangeView,
   resultExtent: number | null,
@@ -95,7 +99,7 @@ async function exchangeTensor(
 ): Promise<ExchangeResult> {
   const outcome = await exchangePass(
     cluster,
-    { step: cluster.nextStep(), view, tensor, resultExtent, foldTo: null },
+    { step, view, tensor, resultExtent, foldTo: null },
     { signal: call.signal ?? null, deadlineMs: call.deadlineMs ?? cluster.options.deadlineMs },
   );
   const { plan, result } = outcome;
@@ -104,13 +108,14 @@ async function exchangeTensor(
     tensor: result,
     report: exchangeReport(outcome),
     reverse: async (changed, options = {}) => {
+      const next = cluster.nextStep();
       checkDenseTensor(changed, 'tensor');
       if (String(changed.shape) !== String(result.shape)) {
         const expected = `${describe(result.shape)}, like the result that is reversed`;
         throw fieldError('SHAPE_MISMATCH', 'tensor.shape', changed.shape, expected);
       }
       const back = reverseView(plan, owner, changed.dtype);
-      return await exchangeTensor(cluster, changed, back, tensor.shape[view.gatherDim]!, options);
+      return await exchangeTensor(cluster, next, changed, back, tensor.shape[view.gatherDim]!, options);
     },
   };
 }

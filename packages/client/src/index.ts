@@ -1,5 +1,12 @@
 export { connect, type Cluster, type ClusterWarning, type ConnectOptions } from './cluster.js';
-export { UlyssesContextAttention, type CoreAttention } from './ulysses-context-attention.js';
+export { UlyssesContextAttention, type ForwardResult } from './ulysses-context-attention.js';
+export type {
+  CoreAttention,
+  CoreAttentionCall,
+  CoreAttentionOutput,
+  CoreGradients,
+} from './core-attention.js';
+export type { CoreAttentionReport, CoreAttentionResult } from './core-attention-result.js';
 export type { AttentionOptions, CallOptions } from './attention-options.js';
 export type { AttentionGradients, AttentionResult, BackwardOptions } from './attention-result.js';
 export {

@@ -63,6 +63,11 @@ export function requireSameShape(view: TensorView, like: TensorView, field: stri
   }
 }
 
+/** A tensor's shape without its elements, to compare and to shape others by. */
+export function shapeOf({ dtype, extents }: TensorView): TensorView {
+  return { data: new Float32Array(0), dtype, extents };
+}
+
 /** A snapshot in native memory: what the caller does to its array afterwards does not reach the step or its replay. */
 export function copyToRegion({ data }: Pick<TensorView, 'data'>): Region {
   const region = Region.allocate(data.byteLength);
