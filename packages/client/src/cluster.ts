@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { fieldError, UlyssesError } from '@ulysses/errors';
 import { ExchangePlane, ROUTES, type RouteChoice } from '@ulysses/exchange';
-import type { CoordinatorClient } from '@ulysses/rpc';
+import type { CoordinatorClient, StepKey } from '@ulysses/rpc';
 import { Coordinators } from './coordinators.js';
 import { RankLinks } from './rank-links.js';
 
@@ -107,6 +107,12 @@ export class Cluster {
     if (this.#warned.has(kind)) return;
     this.#warned.add(kind);
     this.options.onWarning({ kind, message });
+  }
+
+  /** The first attempt at the next call's forward. */
+  nextStep(): StepKey {
+    const { job, session } = this.options;
+    return { job, session, call: this.nextCall(), pass: 'forward', attempt: 0 };
   }
 
   /** Calls back when a tensor link breaks; returns how to stop. */

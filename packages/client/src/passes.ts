@@ -5,9 +5,13 @@ import {
   foldGradients,
   forwardReturns,
   forwardSends,
+  ownerBytes,
+  ownerExchange,
+  type OwnerExchange,
 } from '@ulysses/exchange';
 import { Region, type StepKey } from '@ulysses/native';
-import type { StepView } from '@ulysses/rpc';
+import { carriedTensors, verifyPlan, type ExchangePlan, type Keep, type Plan } from '@ulysses/plan';
+import { isExchangePlan, type StepView } from '@ulysses/rpc';
 import type { Cluster } from './cluster.js';
 import { withReplay, type ReplayOptions } from './replay.js';
 import { runStep, type StepOutcome } from './run-step.js';
@@ -20,7 +24,12 @@ export interface ForwardInputs {
   readonly v: Region;
 }
 
-export interface ForwardOutcome extends StepOutcome {
+/** What a pass of attention did. */
+export interface PassOutcome extends StepOutcome {
+  readonly keep: Keep;
+}
+
+export interface ForwardOutcome extends PassOutcome {
   /** As it was agreed in the end: `keep` may have become recompute. */
   readonly view: StepView;
   readonly out: Region;
@@ -51,12 +60,17 @@ export function forwardPass(
         releaseForward: false,
         deadlineMs,
         signal,
-        transfers: (exchange) => ({
-          sends: forwardSends(exchange, inputs),
-          receives: forwardReturns(exchange, { out, lse }),
-        }),
+        verified: attentionPlan,
+        transfers: (plan) => {
+          const exchange = exchangeOf(cluster, plan, view);
+          return {
+            sends: forwardSends(exchange, inputs),
+            receives: forwardReturns(exchange, { out, lse }),
+            sendBytes: ownerBytes(exchange, 'forward', []).sent,
+          };
+        },
       });
-      return { ...outcome, view, out, lse };
+      return { ...outcome, keep: view.keep, view, out, lse };
     } catch (error) {
       if (storeIsFull(error)) {
         view = { ...view, keep: 'recompute' };
@@ -102,28 +116,34 @@ export interface BackwardCall {
 export async function backwardAttempt(
   cluster: Cluster,
   call: BackwardCall,
-): Promise<StepOutcome & { readonly gradients: Gradients }> {
+): Promise<PassOutcome & { readonly gradients: Gradients }> {
   const dq = allocateLike(call.qShape);
   const dk = allocateLike(call.kvShape);
   const dv = allocateLike(call.kvShape);
   let partials: { dk: Region; dv: Region }[] = [];
+  let fold = (): Promise<void> => Promise.resolve();
   try {
     const outcome = await runStep(cluster, {
       ...call,
-      transfers: (exchange, carried) => {
+      verified: attentionPlan,
+      transfers: (plan, planned) => {
+        const carried = carriedTensors(call.view.keep, planned.kvCachePolicy);
+        const exchange = exchangeOf(cluster, plan, call.view);
         const rowBytes = exchange.plan.spec.headSize * 4;
         partials = exchange.byRank.map(({ kv }) => {
           const bytes = kv.reduce((sum, { begin, end }) => sum + (end - begin) * rowBytes, 0);
           return { dk: Region.allocate(bytes), dv: Region.allocate(bytes) };
         });
+        fold = () => foldGradients(exchange, partials, { dk, dv });
         return {
           sends: backwardSends(exchange, { ...call.inputs, dout: call.dout }, carried),
           receives: backwardReturns(exchange, { dq, partials }),
+          sendBytes: ownerBytes(exchange, 'backward', carried).sent,
         };
       },
     });
-    await foldGradients(outcome.exchange, partials, { dk, dv });
-    return { ...outcome, gradients: { dq, dk, dv } };
+    await fold();
+    return { ...outcome, keep: call.view.keep, gradients: { dq, dk, dv } };
   } catch (error) {
     for (const region of [dq, dk, dv]) region.free();
     throw error;
@@ -133,4 +153,15 @@ export async function backwardAttempt(
       partial.dv.free();
     }
   }
+}
+
+/** @throws PLAN_INVALID for a plan of another operation, or one that is wrong */
+function attentionPlan(plan: Plan | ExchangePlan): Plan {
+  if (isExchangePlan(plan)) throw new UlyssesError('PLAN_INVALID', 'an exchange was planned, not attention');
+  verifyPlan(plan);
+  return plan;
+}
+
+function exchangeOf({ options }: Cluster, plan: Plan, { qRows, kvRows }: StepView): OwnerExchange {
+  return ownerExchange(plan, options.ownerIndex, { q: qRows, kv: kvRows });
 }

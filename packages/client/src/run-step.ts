@@ -1,45 +1,41 @@
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
-import {
-  ownerBytes,
-  ownerExchange,
-  ownerParty,
-  rankParty,
-  rankLinkName,
-  type OwnerExchange,
-  type Send,
-  type StepChannel,
-} from '@ulysses/exchange';
-import type { Receive, StepKey } from '@ulysses/native';
-import { carriedTensors, verifyPlan, type CarriedTensor, type Keep } from '@ulysses/plan';
-import type { Planned, StepView } from '@ulysses/rpc';
+import { ownerParty, rankLinkName, rankParty, type Send, type StepChannel } from '@ulysses/exchange';
+import type { Receive, Route, StepKey } from '@ulysses/native';
+import type { ExchangePlan, Plan } from '@ulysses/plan';
+import { isExchangeView, type ExchangeView, type Planned, type StepView } from '@ulysses/rpc';
 import { linkSignals } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
 import { committedAfterAll } from './committed-after-all.js';
 import { shuffled } from './shuffled.js';
 
-/** One pass of one call, as this owner takes part in it. */
-export interface StepCall {
+/** One pass of one call, as this owner takes part in it. `P` is the plan of its operation. */
+export interface StepCall<P extends Plan | ExchangePlan> {
   readonly step: StepKey;
-  readonly view: StepView;
+  readonly view: StepView | ExchangeView;
   readonly forward: StepKey | null;
   readonly releaseForward: boolean;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
-  /** What to send and where results go, once the plan is known, and which inputs a backward has to send again. */
-  readonly transfers: (
-    exchange: OwnerExchange,
-    carried: readonly CarriedTensor[],
-  ) => { readonly sends: Send[]; readonly receives: Receive[] };
+  /** Checks the plan that came, before anything is done with it. */
+  readonly verified: (plan: Plan | ExchangePlan) => P;
+  /** What to send and where results go, once the plan is known. */
+  readonly transfers: (plan: P, planned: Planned) => Transfers;
 }
 
-export interface StepOutcome {
+export interface Transfers {
+  readonly sends: readonly Send[];
+  readonly receives: readonly Receive[];
+  /** Payload of all sends. */
+  readonly sendBytes: number;
+}
+
+export interface StepOutcome<P extends Plan | ExchangePlan = Plan> {
   /** With the attempt that committed. */
   readonly key: StepKey;
   readonly planned: Planned;
-  readonly keep: Keep;
   /** From the call to the plan: every owner and every rank said yes. */
   readonly agreedMs: number;
-  readonly exchange: OwnerExchange;
+  readonly plan: P;
   readonly bytesSent: number;
   readonly bytesReceived: number;
 }
@@ -52,11 +48,15 @@ const VERDICT_MS = 800;
  * The call to the coordinator lives as long as the step, so its end is the step's verdict: when a rank dies, the error
  * names that rank and not the link which noticed.
  */
-export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOutcome> {
+export async function runStep<P extends Plan | ExchangePlan>(
+  cluster: Cluster,
+  call: StepCall<P>,
+): Promise<StepOutcome<P>> {
   const ending = new AbortController();
   const linked = linkSignals([call.signal, ending.signal]);
   const { ownerIndex, ownerCount } = cluster.options;
-  const { direct } = cluster.links;
+  // An exchange alone goes from owner to owner, who cannot dial each other.
+  const direct = cluster.links.direct && !isExchangeView(call.view);
   const calledAt = performance.now();
   const deadlineAt = performance.now() + call.deadlineMs;
   const stream = cluster.coordinator.planStep(
@@ -79,15 +79,14 @@ export async function runStep(cluster: Cluster, call: StepCall): Promise<StepOut
     const planned = first.value;
     const agreedMs = performance.now() - calledAt;
     cluster.contacted = true;
-    verifyPlan(planned.plan);
+    const plan = call.verified(planned.plan);
     warnOfAlignment(cluster, planned);
     const key = { ...call.step, attempt: planned.attempt };
-    const exchange = ownerExchange(planned.plan, ownerIndex, { q: call.view.qRows, kv: call.view.kvRows });
     const committed = nextIsCommit(stream).catch((thrown: unknown) =>
       committedAfterAll(cluster, key, toUlyssesError(thrown), { deadlineAt, signal: linked.signal }),
     );
-    const moved = await moveRows(cluster, call, key, planned, direct, exchange, committed);
-    return { key, planned, agreedMs, keep: call.view.keep, exchange, ...moved };
+    const moved = await moveRows(cluster, call, key, planned, direct, plan, committed);
+    return { key, planned, agreedMs, plan, ...moved };
   } finally {
     ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
     linked.release();
@@ -104,33 +103,31 @@ function warnOfAlignment(cluster: Cluster, { alignedByPolicy, kvCachePolicy }: P
   );
 }
 
-async function moveRows(
+async function moveRows<P extends Plan | ExchangePlan>(
   cluster: Cluster,
-  call: StepCall,
+  call: StepCall<P>,
   key: StepKey,
   planned: Planned,
   direct: boolean,
-  exchange: OwnerExchange,
+  plan: P,
   committed: Promise<void>,
 ): Promise<{ bytesSent: number; bytesReceived: number }> {
-  const { ownerIndex, sliceOrderSeed } = cluster.options;
+  const { ownerIndex, ownerCount, sliceOrderSeed } = cluster.options;
   let channel: StepChannel | null = null;
   let stopListening = (): void => undefined;
   try {
     // An owner without rows may see the commit before its links are up.
     const linked = cluster.links.open(planned.ranks, direct, call.deadlineMs);
     const links = await Promise.race([linked, committed.then(() => linked)]);
-    const { keep } = call.view;
-    const carried = key.pass === 'forward' ? [] : carriedTensors(keep, planned.kvCachePolicy);
-    const { sends, receives } = call.transfers(exchange, carried);
+    const { sends, receives, sendBytes } = call.transfers(plan, planned);
     const opened = cluster.plane.openStep({
       key,
       epoch: planned.epoch,
       self: ownerParty(ownerIndex),
       receives,
-      routes: links.map((link, rank) => ({ destination: rankParty(rank), link })),
+      routes: routesOver(links, direct ? 0 : ownerCount),
       relayBytes: 0,
-      sendBytes: ownerBytes(exchange, key.pass, carried).sent,
+      sendBytes,
     });
     channel = opened;
     stopListening = cluster.onLinkLost((lost, reason) => {
@@ -157,6 +154,16 @@ async function moveRows(
     stopListening();
     channel?.close();
   }
+}
+
+/** The way to every rank; and, for rows that a relay passes on, to the other owners (an exchange alone goes to these). */
+function routesOver(links: readonly string[], relayedOwners: number): Route[] {
+  const [relay = ''] = links;
+  const owners = Array.from({ length: relayedOwners }, (_, owner) => ownerParty(owner));
+  return [
+    ...links.map((link, rank) => ({ destination: rankParty(rank), link })),
+    ...owners.map((destination) => ({ destination, link: relay })),
+  ];
 }
 
 /** The coordinator's verdict if it comes soon, else what this owner saw itself. */

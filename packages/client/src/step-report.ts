@@ -1,5 +1,5 @@
 import { rankTable, type Keep, type KvCachePolicy } from '@ulysses/plan';
-import type { StepOutcome } from './run-step.js';
+import type { PassOutcome } from './passes.js';
 
 /** What a step did, for progress lines and logs. */
 export interface StepReport {
@@ -24,8 +24,14 @@ export interface StepReport {
   readonly kvCachePolicy: KvCachePolicy;
 }
 
-export function stepReport({ planned, agreedMs, keep, bytesSent, bytesReceived }: StepOutcome): StepReport {
-  const { plan } = planned;
+export function stepReport({
+  planned,
+  plan,
+  agreedMs,
+  keep,
+  bytesSent,
+  bytesReceived,
+}: PassOutcome): StepReport {
   const gatherSize = plan.spec.qSplits.reduce((sum, rows) => sum + rows, 0);
   const rowsPerRank = Array.from({ length: plan.cpSize }, (_, rank) =>
     rankTable(plan, rank).units.reduce((sum, unit) => sum + unit.qEnd - unit.qBegin, 0),

@@ -29,19 +29,24 @@ export function checkTensorView(view: TensorView, field: string): void {
       throw fieldError('SHAPE_MISMATCH', `${field}.extents.${name}`, extent, 'a non-negative integer');
     }
   }
-  const holds = view.dtype === 'f32' ? view.data instanceof Float32Array : view.data instanceof Uint16Array;
+  checkData(view, elementCount(view.extents), field, 'extents');
+}
+
+/** Refuses data that is not what its dtype and extents say. */
+export function checkData(
+  { data, dtype }: Pick<TensorView, 'data' | 'dtype'>,
+  elements: number,
+  field: string,
+  extentsField: string,
+): void {
+  const holds = dtype === 'f32' ? data instanceof Float32Array : data instanceof Uint16Array;
   if (!holds) {
-    const expected = view.dtype === 'f32' ? 'a Float32Array' : 'a Uint16Array of bit patterns';
-    throw fieldError('SHAPE_MISMATCH', `${field}.data`, view.data, expected, { dtype: view.dtype });
+    const expected = dtype === 'f32' ? 'a Float32Array' : 'a Uint16Array of bit patterns';
+    throw fieldError('SHAPE_MISMATCH', `${field}.data`, data, expected, { dtype });
   }
-  const expected = elementCount(view.extents);
-  if (view.data.length !== expected) {
-    throw fieldError(
-      'SHAPE_MISMATCH',
-      `${field}.data.length`,
-      view.data.length,
-      `${expected}, as its extents say`,
-    );
+  if (data.length !== elements) {
+    const expected = `${elements}, as its ${extentsField} say`;
+    throw fieldError('SHAPE_MISMATCH', `${field}.data.length`, data.length, expected);
   }
 }
 
@@ -58,8 +63,13 @@ export function requireSameShape(view: TensorView, like: TensorView, field: stri
   }
 }
 
+/** A tensor's shape without its elements, to compare and to shape others by. */
+export function shapeOf({ dtype, extents }: TensorView): TensorView {
+  return { data: new Float32Array(0), dtype, extents };
+}
+
 /** A snapshot in native memory: what the caller does to its array afterwards does not reach the step or its replay. */
-export function copyToRegion({ data }: TensorView): Region {
+export function copyToRegion({ data }: Pick<TensorView, 'data'>): Region {
   return Region.copyOf(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
 }
 
@@ -69,11 +79,13 @@ export function allocateLike({ dtype, extents }: TensorView): Region {
 
 /** A region as a tensor, without a copy: the array keeps the native memory alive. */
 export function viewOfRegion(region: Region, { dtype, extents }: TensorView): TensorView {
+  return { data: dataOfRegion(region, dtype, elementCount(extents)), dtype, extents };
+}
+
+/** The first `length` elements of a region, without a copy. */
+export function dataOfRegion(region: Region, dtype: DType, length: number): TensorView['data'] {
   const { buffer, byteOffset } = region.bytes;
-  const length = elementCount(extents);
-  const data =
-    dtype === 'f32'
-      ? new Float32Array(buffer, byteOffset, length)
-      : new Uint16Array(buffer, byteOffset, length);
-  return { data, dtype, extents };
+  return dtype === 'f32'
+    ? new Float32Array(buffer, byteOffset, length)
+    : new Uint16Array(buffer, byteOffset, length);
 }

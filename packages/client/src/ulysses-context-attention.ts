@@ -5,30 +5,36 @@ import type { StepView } from '@ulysses/rpc';
 import type { AttentionOptions, CallOptions } from './attention-options.js';
 import { AttentionResult } from './attention-result.js';
 import { checkAttentionOptions } from './check-options.js';
-import { forwardPass } from './passes.js';
 import type { Cluster } from './cluster.js';
+import type { CoreAttentionResult } from './core-attention-result.js';
+import type { CoreAttention } from './core-attention.js';
+import { coreForward, coreKeys } from './core-forward.js';
+import { forwardPass } from './passes.js';
+import type { ReplayOptions } from './replay.js';
 import { buildStepView } from './step-view.js';
 import { checkTensorView, copyToRegion, requireSameShape, type TensorView } from './tensor-view.js';
 
-/** The trainer's own attention between the two exchanges. */
-export type CoreAttention = (q: TensorView, k: TensorView, v: TensorView) => Promise<TensorView>;
+/** What forward gives: LSE, and a handle on ranks, only where ranks computed. */
+export type ForwardResult<Core extends CoreAttention | null> = Core extends null
+  ? AttentionResult
+  : CoreAttentionResult;
 
 /**
  * Attention over a sequence that is cut over several owners, computed by a cluster.
  *
- * `coreAttention` null means that the ranks' devices compute. q is [s_local, b, h, d], k and v are [s_local, b, h_kv, d]
+ * `coreAttention` null means that the ranks' devices compute. A function computes at the owners, one per rank, between an
+ * exchange and its reverse: each gets whole sequences of some heads. q is [s_local, b, h, d], k and v are [s_local, b, h_kv, d]
  * (or [b, s, h, d], [t, h, d]); any lengths, any number of heads with h % h_kv == 0, d in 1..256.
  */
-export class UlyssesContextAttention {
+export class UlyssesContextAttention<Core extends CoreAttention | null = null> {
+  readonly #coreAttention: Core;
   readonly #cluster: Cluster;
   readonly #options: AttentionOptions & { readonly gatherSizeCalculator: GatherSizeCalculator | null };
 
-  /** @throws UNSUPPORTED for a core attention of the caller's own, dropout, a bias, and options that there are not. */
-  constructor(coreAttention: CoreAttention | null, cpGroup: Cluster, options: AttentionOptions = {}) {
-    if (coreAttention !== null) {
-      throw fieldError('UNSUPPORTED', 'coreAttention', 'a function', "null, which means the ranks' devices");
-    }
+  /** @throws UNSUPPORTED for dropout, a bias, and options that there are not. */
+  constructor(coreAttention: Core, cpGroup: Cluster, options: AttentionOptions = {}) {
     checkAttentionOptions(options);
+    this.#coreAttention = coreAttention;
     this.#cluster = cpGroup;
     this.#options = {
       ...options,
@@ -50,23 +56,39 @@ export class UlyssesContextAttention {
     k: TensorView,
     v: TensorView,
     call: CallOptions = {},
-  ): Promise<AttentionResult> {
+  ): Promise<ForwardResult<Core>> {
     // Numbered before anything can wait or be refused: calls of one owner are numbered as they are made, on every owner.
-    const callNumber = this.#cluster.nextCall();
+    const core = this.#coreAttention;
+    const step = this.#cluster.nextStep();
+    const keys = core === null ? null : coreKeys(this.#cluster, step);
     checkTensorView(q, 'q');
     checkTensorView(k, 'k');
     checkTensorView(v, 'v');
     requireSameShape(v, k, 'v', 'k');
     requireCompatible(q, k);
     const view: StepView = await buildStepView(this.#options, q, k, call);
-    const { job, session } = this.#cluster.options;
-    const step: StepKey = { job, session, call: callNumber, pass: 'forward', attempt: 0 };
+    const replay = {
+      signal: call.signal ?? null,
+      deadlineMs: call.deadlineMs ?? this.#cluster.options.deadlineMs,
+    };
+    const result: AttentionResult | CoreAttentionResult =
+      core === null || keys === null
+        ? await this.#onRanks(step, view, q, k, v, replay)
+        : await coreForward({ cluster: this.#cluster, core, keys, view }, { q, k, v }, replay);
+    return result as ForwardResult<Core>;
+  }
+
+  async #onRanks(
+    step: StepKey,
+    view: StepView,
+    q: TensorView,
+    k: TensorView,
+    v: TensorView,
+    replay: ReplayOptions,
+  ): Promise<AttentionResult> {
     const inputs = { q: copyToRegion(q), k: copyToRegion(k), v: copyToRegion(v) };
     try {
-      const outcome = await forwardPass(this.#cluster, step, view, inputs, q, {
-        signal: call.signal ?? null,
-        deadlineMs: call.deadlineMs ?? this.#cluster.options.deadlineMs,
-      });
+      const outcome = await forwardPass(this.#cluster, step, view, inputs, q, replay);
       return new AttentionResult(this.#cluster, { inputs, qShape: q, kvShape: k, outcome });
     } catch (error) {
       freeAll(inputs);

@@ -21,6 +21,16 @@ export {
   type PartialSums,
   type Send,
 } from './sequence-owner.js';
+export {
+  copyBox,
+  exchangeReceives,
+  exchangeSends,
+  foldExchange,
+  keepOwn,
+  keepOwnPartial,
+  partialBytes,
+  partialReceives,
+} from './tensor-exchange.js';
 export { foldGradients, foldRuns } from './fold-partials.js';
 export {
   backwardReceives,

@@ -23,6 +23,7 @@ export class StepChannel {
   readonly #granules = new Map<number, Deferred>();
   readonly #received = new Deferred();
   readonly #sent = new Deferred();
+  readonly #relayed = new Deferred();
   readonly #failed = new Deferred<never>();
   #failure: UlyssesError | null = null;
   #closed: { bytesSent: number; bytesReceived: number } | null = null;
@@ -32,6 +33,7 @@ export class StepChannel {
     this.#plane = plane;
     this.#onClose = onClose;
     plane.registerStep(registration);
+    if (registration.relayBytes === 0) this.#relayed.resolve();
   }
 
   /** Resolves when all segments of a granule are placed. */
@@ -47,6 +49,11 @@ export class StepChannel {
   /** Resolves when everything that this party sends is acknowledged by its final destination. */
   get sent(): Promise<void> {
     return this.#sent.promise;
+  }
+
+  /** Resolves when all that this party forwards for others is acknowledged. */
+  get relayed(): Promise<void> {
+    return this.#relayed.promise;
   }
 
   /** Never resolves; rejects with the first cause. */
@@ -66,6 +73,7 @@ export class StepChannel {
     for (const waiting of this.#granules.values()) waiting.reject(error);
     this.#received.reject(error);
     this.#sent.reject(error);
+    this.#relayed.reject(error);
     this.#failed.reject(error);
   }
 
@@ -89,6 +97,9 @@ export class StepChannel {
         break;
       case 'sent':
         this.#sent.resolve();
+        break;
+      case 'relayed':
+        this.#relayed.resolve();
         break;
       case 'failed': {
         const code = isErrorCode(event.code) ? event.code : 'INVARIANT';

@@ -153,6 +153,7 @@ test('a rank relays between an owner that nobody can dial and another rank, both
   await Promise.all([owner, rank].flatMap((peer) => [peer.until('received'), peer.until('sent')]));
   expect(rowsOf(qArrived)).toEqual(rowsOf(q));
   expect(rowsOf(outArrived)).toEqual(rowsOf(out));
+  expect(await relay.until('relayed')).toEqual({ kind: 'relayed', key: KEY });
   expect(relay.plane.counters().relayedBytes).toBe(q.bytes + out.bytes);
 });
 

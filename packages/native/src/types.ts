@@ -73,7 +73,7 @@ export interface StepKey {
   readonly attempt: number;
 }
 
-export const TENSORS = ['q', 'k', 'v', 'out', 'lse', 'dout', 'dq', 'dk', 'dv'] as const;
+export const TENSORS = ['q', 'k', 'v', 'out', 'lse', 'dout', 'dq', 'dk', 'dv', 'exchanged'] as const;
 export type TensorName = (typeof TENSORS)[number];
 
 /**
@@ -108,7 +108,10 @@ export interface StepRegistration {
   readonly self: Party;
   readonly receives: readonly Receive[];
   readonly routes: readonly Route[];
-  /** Most bytes this process may hold while forwarding for other parties (relay); 0 for none. */
+  /**
+   * Bytes to be forwarded for other parties (relay), and so the most that are held at a time; 0 for none. `relayed` fires
+   * when all of them are acknowledged.
+   */
   readonly relayBytes: number;
   /** Total bytes that will be sent, over all destinations; `sent` fires when all are acknowledged. */
   readonly sendBytes: number;
@@ -122,6 +125,8 @@ export type PlaneEvent =
   | { readonly kind: 'received'; readonly key: StepKey }
   /** Everything sent is acknowledged by its final destination (fires at once when sendBytes is 0). */
   | { readonly kind: 'sent'; readonly key: StepKey }
+  /** All relayBytes that were forwarded for others are acknowledged by their final destinations; not when it is 0. */
+  | { readonly kind: 'relayed'; readonly key: StepKey }
   /** The step cannot complete; nothing more is reported for it until `close`. */
   | {
       readonly kind: 'failed';

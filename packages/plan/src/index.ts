@@ -31,13 +31,29 @@ export {
   type KvCachePolicy,
 } from './kv-cache.js';
 export { createPlan, verifyPlan } from './plan.js';
+export {
+  createExchangePlan,
+  verifyExchangePlan,
+  type ExchangePlan,
+  type ExchangeSpec,
+} from './exchange-plan.js';
+export {
+  boxBytes,
+  cutAlong,
+  exchangeBytes,
+  inputShape,
+  outputShape,
+  placedBox,
+  sentBox,
+  type ExchangeBox,
+} from './exchange-box.js';
 export { rankTable, rankTables } from './rank-table.js';
 export { pairSegments } from './pair-segments.js';
 export { classifyMask, type MaskExtents, type MaskTensor } from './classify-mask.js';
 export { rowBounds } from './row-bounds.js';
 export { askGatherSize, calculatorName, checkGatherSize, resolveGatherSize } from './gather-size.js';
 export { defaultStrategy, requireAligned } from './aligned.js';
-export { clipSplits, splitSizes } from './split-sizes.js';
+export { clipSplits, splitRanges, splitSizes } from './split-sizes.js';
 export { paddingOf, type Padding } from './padding.js';
 export {
   pairBytes,

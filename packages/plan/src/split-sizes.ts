@@ -1,4 +1,5 @@
 import { fieldError } from '@ulysses/errors';
+import type { RowRange } from './spec.js';
 
 /** Cuts `total` into `parts`: floor(total / parts) each, and the remainder goes one each to the lowest indices. */
 export function splitSizes(total: number, parts: number): number[] {
@@ -29,6 +30,12 @@ export function splitOffsets(splits: readonly number[]): number[] {
   let sum = 0;
   for (const rows of splits) offsets.push((sum += rows));
   return offsets;
+}
+
+/** Sizes as ranges, one after the other. */
+export function splitRanges(sizes: readonly number[]): RowRange[] {
+  let end = 0;
+  return sizes.map((size) => ({ begin: end, end: (end += size) }));
 }
 
 export function sumOf(splits: readonly number[]): number {

@@ -1,5 +1,14 @@
 import type { UlyssesError } from '@ulysses/errors';
-import type { Keep, KvCacheChoice, KvCachePolicy, Mask, Plan, Strategy } from '@ulysses/plan';
+import type {
+  ExchangePlan,
+  Keep,
+  KvCacheChoice,
+  KvCachePolicy,
+  Mask,
+  Plan,
+  RowRange,
+  Strategy,
+} from '@ulysses/plan';
 import type { DType, Layout } from '@ulysses/tensor';
 
 /** Announced by members when they join; a store admits only its own. Changes with every incompatible change of proto/. */
@@ -79,14 +88,41 @@ export interface StepView {
   readonly kvCachePolicyUnaligned: boolean;
 }
 
+/** An exchange alone as one sequence owner sees it. It has one owner per rank. */
+export interface ExchangeView {
+  readonly dtype: DType;
+  /** Extents of this owner's shard. */
+  readonly shape: readonly number[];
+  readonly scatterDim: number;
+  readonly gatherDim: number;
+  /** Extent of the gather dimension afterwards; null: all rows of all shards. */
+  readonly gatherSize: number | null;
+  /** Shards must be equal and the scatter dimension must divide. */
+  readonly aligned: boolean;
+  /** What every owner gets of the scatter dimension; null: equal parts, the remainder one each to the lowest owners. */
+  readonly scatterRanges: readonly RowRange[] | null;
+  /** What every owner holds of the gather dimension; null: shards follow each other in owner order. */
+  readonly gatherRanges: readonly RowRange[] | null;
+  /** What the callers use it for, in their own words; must be the same text on all owners. */
+  readonly purpose: string | null;
+}
+
+export function isExchangeView(view: StepView | ExchangeView): view is ExchangeView {
+  return 'scatterDim' in view;
+}
+
+export function isExchangePlan(plan: Plan | ExchangePlan): plan is ExchangePlan {
+  return !('cuts' in plan);
+}
+
 /** One sequence owner's part in one step. */
 export interface PlanStep {
   /** The attempt is the newest that this owner was given, plus one; 0 at first. */
   readonly step: StepKey;
   readonly ownerIndex: number;
   readonly ownerCount: number;
-  /** Backward sends the same view as its forward. */
-  readonly view: StepView;
+  /** Attention, or an exchange alone. Backward sends the same view as its forward. */
+  readonly view: StepView | ExchangeView;
   /** Backward: the forward's key with the attempt that committed; forward: null. */
   readonly forward: StepKey | null;
   /** Backward: ranks free what the forward kept when this step commits. */
@@ -100,7 +136,8 @@ export interface Planned {
   readonly kind: 'planned';
   readonly epoch: number;
   readonly attempt: number;
-  readonly plan: Plan;
+  /** Of the operation that was asked for. */
+  readonly plan: Plan | ExchangePlan;
   /** In rank order. */
   readonly ranks: readonly RankAddress[];
   /** Rows that the batch carries as padding, over all samples, and those of them that are not exchanged. */
@@ -158,7 +195,8 @@ export interface Prepare {
   readonly kind: 'prepare';
   readonly epoch: number;
   readonly step: StepKey;
-  readonly plan: Plan;
+  /** In an exchange alone the rank only relays. */
+  readonly plan: Plan | ExchangePlan;
   readonly keep: Keep;
   readonly kvCachePolicy: KvCachePolicy;
   /** Backward: whose kept forward to use. */

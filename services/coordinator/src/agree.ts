@@ -1,9 +1,19 @@
 import { UlyssesError, describe } from '@ulysses/errors';
-import type { PlanStep } from '@ulysses/rpc';
+import { isExchangeView, type ExchangeView, type PlanStep, type StepView } from '@ulysses/rpc';
 import type { Alignment } from './kv-cache.js';
 
 /** What one owner asks for, as far as all have to ask for the same. */
-export type OwnersPart = Pick<PlanStep, 'ownerIndex' | 'view' | 'forward' | 'releaseForward'>;
+export interface OwnersPart<View = StepView> extends Pick<
+  PlanStep,
+  'ownerIndex' | 'forward' | 'releaseForward'
+> {
+  readonly view: View;
+}
+
+/** Refuses owners of one step that want different things of it. */
+export function requireOneOperation(parts: readonly OwnersPart<StepView | ExchangeView>[]): void {
+  requireEqual(parts, { operation: ({ view }) => (isExchangeView(view) ? 'exchange' : 'attention') });
+}
 
 /**
  * Compares what the sequence owners said, field by field. On a disagreement the minority owner is named (on a tie, the
@@ -13,15 +23,39 @@ export function requireAgreement(
   parts: readonly OwnersPart[],
   { aligned, remedy }: Pick<Alignment, 'aligned' | 'remedy'>,
 ): void {
+  requireEqual(parts, COMPARED);
+  if (aligned) requireEqual(parts, PER_OWNER, `; an aligned exchange needs equal shards: ${remedy}`);
+}
+
+/** The same for an exchange alone. */
+export function requireExchangeAgreement(parts: readonly OwnersPart<ExchangeView>[]): void {
+  requireEqual(parts, COMPARED_EXCHANGE);
+  const { shape = [], gatherDim = 0, aligned = false } = parts[0]?.view ?? {};
+  const extent = (dim: number): Readonly<Record<string, (part: OwnersPart<ExchangeView>) => unknown>> => ({
+    [`shape[${dim}]`]: ({ view }) => view.shape[dim],
+  });
+  // Shards differ along the gather dimension, unless the exchange is aligned.
+  shape.forEach((_, dim) => {
+    if (dim !== gatherDim) requireEqual(parts, extent(dim));
+  });
+  if (!aligned) return;
+  const remedy = '; an aligned exchange needs equal shards, leave gatherSize out for any';
+  requireEqual(parts, extent(gatherDim), remedy);
+}
+
+/** Compares one field after the other; `remedy` ends what is expected. */
+function requireEqual<View>(
+  parts: readonly OwnersPart<View>[],
+  fields: Readonly<Record<string, (part: OwnersPart<View>) => unknown>>,
+  remedy = '',
+): void {
   if (parts.length < 2) return;
-  for (const field of Object.keys(COMPARED) as (keyof typeof COMPARED)[]) {
-    if (PER_OWNER.has(field) && !aligned) continue;
-    const owners = parts.map((part) => ({ owner: part.ownerIndex, value: describe(COMPARED[field](part)) }));
+  for (const [field, valueOf] of Object.entries(fields)) {
+    const owners = parts.map((part) => ({ owner: part.ownerIndex, value: describe(valueOf(part)) }));
     const minority = findMinority(owners);
     if (minority !== null) {
       const { owner, value, others } = minority;
-      const advice = PER_OWNER.has(field) ? `; an aligned exchange needs equal shards: ${remedy}` : '';
-      const expected = `${others}, as the other owners have it${advice}`;
+      const expected = `${others}, as the other owners have it${remedy}`;
       throw new UlyssesError('STEP_MISMATCH', `owner ${owner}: ${field} is ${value}, expected ${expected}`, {
         field,
         value,
@@ -54,15 +88,28 @@ const COMPARED = {
   kv_cache_policy: ({ view }: OwnersPart) => view.kvCachePolicy,
   kv_cache_budget_bytes: ({ view }: OwnersPart) => view.kvCacheBudgetBytes,
   kv_cache_policy_unaligned: ({ view }: OwnersPart) => view.kvCachePolicyUnaligned,
-  q_rows: ({ view }: OwnersPart) => view.qRows,
-  kv_rows: ({ view }: OwnersPart) => view.kvRows,
   // Of backward: the forward that it belongs to, and whether its commit frees what that one kept.
   forward: ({ forward }: OwnersPart) => forward,
   release_forward: ({ releaseForward }: OwnersPart) => releaseForward,
 } as const;
 
 /** Shards may differ in length, except when the exchange is aligned. */
-const PER_OWNER = new Set<string>(['q_rows', 'kv_rows']);
+const PER_OWNER = {
+  q_rows: ({ view }: OwnersPart) => view.qRows,
+  kv_rows: ({ view }: OwnersPart) => view.kvRows,
+} as const;
+
+const COMPARED_EXCHANGE = {
+  purpose: ({ view }: OwnersPart<ExchangeView>) => view.purpose,
+  dtype: ({ view }: OwnersPart<ExchangeView>) => view.dtype,
+  dimensions: ({ view }: OwnersPart<ExchangeView>) => view.shape.length,
+  scatter_dim: ({ view }: OwnersPart<ExchangeView>) => view.scatterDim,
+  gather_dim: ({ view }: OwnersPart<ExchangeView>) => view.gatherDim,
+  gather_size: ({ view }: OwnersPart<ExchangeView>) => view.gatherSize,
+  aligned: ({ view }: OwnersPart<ExchangeView>) => view.aligned,
+  scatter_ranges: ({ view }: OwnersPart<ExchangeView>) => view.scatterRanges,
+  gather_ranges: ({ view }: OwnersPart<ExchangeView>) => view.gatherRanges,
+} as const;
 
 function findMinority(
   owners: readonly { owner: number; value: string }[],

@@ -1,11 +1,22 @@
 import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
-import { calculatorName, createPlan } from '@ulysses/plan';
+import {
+  calculatorName,
+  createExchangePlan,
+  createPlan,
+  type ExchangePlan,
+  type Keep,
+  type KvCachePolicy,
+  type Padding,
+  type Plan,
+} from '@ulysses/plan';
+import { isExchangeView, type ExchangeView, type StepView } from '@ulysses/rpc';
 import { orAborted } from '@ulysses/runtime';
 import type { Attempt } from './attempt.js';
-import { requireAgreement } from './agree.js';
+import { requireAgreement, requireExchangeAgreement, requireOneOperation, type OwnersPart } from './agree.js';
 import type { Calculators } from './calculators.js';
 import type { Fleet } from './fleet.js';
 import { alignmentOf, resolveKvCachePolicy, type KvCacheDefaults } from './kv-cache.js';
+import { resolveExchange } from './resolve-exchange.js';
 import { resolveSpec } from './resolve-spec.js';
 
 /**
@@ -22,23 +33,15 @@ export async function planStep(
   const requests = [...attempt.requests.values()].sort((a, b) => a.ownerIndex - b.ownerIndex);
   const [request] = requests;
   if (request === undefined) throw new UlyssesError('INVARIANT', 'a step without owners');
-  const { view } = request;
-  const alignment = alignmentOf(view, calculators, kvCache);
-  requireAgreement(requests, alignment);
-  if (attempt.key.pass === 'backward' && view.keep === 'none') {
-    throw fieldError('UNSUPPORTED', 'keep', 'none', 'store or recompute in a forward that has a backward');
-  }
+  requireOneOperation(requests);
+  const resolve = isExchange(requests)
+    ? agreedExchange(requests)
+    : agreedAttention(attempt, requests as readonly OwnersPart[], calculators, kvCache);
 
   attempt.phase = 'wait for all ranks';
   const epoch = await fleet.ready(attempt.signal);
-  attempt.phase = `gather size of ${view.clientCalculator ?? calculatorName(calculators.of(view))}`;
-  // A calculator is somebody else's code, and may never answer.
-  const owners = requests.map((owner) => owner.view);
-  const resolving = resolveSpec(owners, epoch.ranks.length, calculators, alignment);
-  const { spec, padding } = await orAborted(resolving, attempt.signal);
+  const { plan, keep, kvCachePolicy, alignedByPolicy, padding } = await resolve(epoch.ranks.length);
   attempt.phase = 'prepare';
-  const plan = createPlan(spec, epoch.ranks.length);
-  const kvCachePolicy = resolveKvCachePolicy(view, plan, kvCache);
   const step = fleet.openStep(attempt.key, epoch);
   step.failed.catch((cause: unknown) => {
     attempt.fail(toUlyssesError(cause));
@@ -49,7 +52,7 @@ export async function planStep(
       epoch: epoch.epoch,
       step: attempt.key,
       plan,
-      keep: view.keep,
+      keep,
       kvCachePolicy,
       ownerCount: attempt.ownerCount,
       forward: request.forward,
@@ -67,7 +70,7 @@ export async function planStep(
       ranks: epoch.ranks,
       ...padding,
       kvCachePolicy,
-      alignedByPolicy: alignment.byPolicy,
+      alignedByPolicy,
     });
     await orAborted(step.finished, attempt.signal);
     step.commit();
@@ -78,4 +81,59 @@ export async function planStep(
   } finally {
     step.close();
   }
+}
+
+/** What a step becomes once it is known how many ranks there are. */
+interface Resolved {
+  readonly plan: Plan | ExchangePlan;
+  readonly keep: Keep;
+  readonly kvCachePolicy: KvCachePolicy;
+  readonly alignedByPolicy: boolean;
+  readonly padding: Padding;
+}
+
+type Resolve = (cpSize: number) => Promise<Resolved>;
+
+function isExchange(
+  parts: readonly OwnersPart<StepView | ExchangeView>[],
+): parts is readonly OwnersPart<ExchangeView>[] {
+  return parts.every(({ view }) => isExchangeView(view));
+}
+
+function agreedExchange(parts: readonly OwnersPart<ExchangeView>[]): Resolve {
+  requireExchangeAgreement(parts);
+  const owners = parts.map(({ view }) => view);
+  return (cpSize) =>
+    Promise.resolve({
+      plan: createExchangePlan(resolveExchange(owners, cpSize)),
+      keep: 'none',
+      kvCachePolicy: 'none',
+      alignedByPolicy: false,
+      padding: { paddingRows: 0, paddingRowsNotExchanged: 0 },
+    });
+}
+
+function agreedAttention(
+  attempt: Attempt,
+  parts: readonly OwnersPart[],
+  calculators: Calculators,
+  kvCache: KvCacheDefaults,
+): Resolve {
+  const owners = parts.map(({ view }) => view);
+  const [view] = owners;
+  if (view === undefined) throw new UlyssesError('INVARIANT', 'a step without owners');
+  const alignment = alignmentOf(view, calculators, kvCache);
+  requireAgreement(parts, alignment);
+  if (attempt.key.pass === 'backward' && view.keep === 'none') {
+    throw fieldError('UNSUPPORTED', 'keep', 'none', 'store or recompute in a forward that has a backward');
+  }
+  return async (cpSize) => {
+    attempt.phase = `gather size of ${view.clientCalculator ?? calculatorName(calculators.of(view))}`;
+    // A calculator is somebody else's code, and may never answer.
+    const resolving = resolveSpec(owners, cpSize, calculators, alignment);
+    const { spec, padding } = await orAborted(resolving, attempt.signal);
+    const plan = createPlan(spec, cpSize);
+    const kvCachePolicy = resolveKvCachePolicy(view, plan, kvCache);
+    return { plan, keep: view.keep, kvCachePolicy, alignedByPolicy: alignment.byPolicy, padding };
+  };
 }

@@ -1,5 +1,5 @@
 import type { Device } from '@ulysses/device';
-import { UlyssesError, toUlyssesError } from '@ulysses/errors';
+import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
 import {
   allocateBackward,
   allocateForward,
@@ -23,8 +23,16 @@ import {
   type UnitExchange,
 } from '@ulysses/exchange';
 import type { Receive, Route } from '@ulysses/native';
-import { carriedTensors, keptBytes, verifyPlan } from '@ulysses/plan';
-import type { Prepare, StepKey } from '@ulysses/rpc';
+import {
+  carriedTensors,
+  exchangeBytes,
+  keptBytes,
+  verifyExchangePlan,
+  verifyPlan,
+  type ExchangePlan,
+  type Plan,
+} from '@ulysses/plan';
+import { isExchangePlan, type Prepare, type StepKey } from '@ulysses/rpc';
 import type { Logger } from '@ulysses/runtime';
 import type { ForwardStore } from './forward-store.js';
 import type { EpochSeat } from './seat.js';
@@ -48,6 +56,24 @@ interface PreparedStep {
   readonly ended: Promise<void>;
   readonly onCommit: () => void;
   readonly onDiscard: () => void;
+}
+
+type AttentionPrepare = Prepare & { readonly plan: Plan };
+
+/** What this rank does in one step, and what it reserves for it. */
+interface RankPart {
+  readonly receives: readonly Receive[];
+  readonly relayBytes: number;
+  readonly sendBytes: number;
+  readonly run: (channel: StepChannel, signal: AbortSignal) => Promise<void>;
+  readonly onCommit: () => void;
+  readonly onDiscard: () => void;
+}
+
+interface AttentionPart extends Pick<RankPart, 'receives' | 'onCommit' | 'onDiscard'> {
+  /** Inputs that a backward gets again. */
+  readonly carried: RunningStep['carried'];
+  readonly run: (step: RunningStep) => Promise<void>;
 }
 
 /**
@@ -82,14 +108,15 @@ export class RankSteps {
         },
       );
     }
-    verifyPlan(command.plan);
+    const { plan } = command;
+    if (isExchangePlan(plan)) verifyExchangePlan(plan);
+    else verifyPlan(plan);
     for (const [name, older] of this.#steps) {
       if (stepIdentity(older.key) === stepIdentity(command.step)) this.#discard(name, older);
     }
-    const prepared =
-      command.step.pass === 'forward'
-        ? this.#prepareForward(command, seat)
-        : this.#prepareBackward(command, seat);
+    const prepared = isExchangePlan(plan)
+      ? this.#prepareExchange(command, plan, seat)
+      : this.#prepareAttention({ ...command, plan }, seat);
     this.#steps.set(stepName(command.step), prepared);
   }
 
@@ -114,7 +141,30 @@ export class RankSteps {
     for (const [name, step] of [...this.#steps]) this.#discard(name, step);
   }
 
-  #prepareForward(command: Prepare, seat: EpochSeat): PreparedStep {
+  #prepareAttention(command: AttentionPrepare, seat: EpochSeat): PreparedStep {
+    return command.step.pass === 'forward'
+      ? this.#prepareForward(command, seat)
+      : this.#prepareBackward(command, seat);
+  }
+
+  /** An exchange alone: this rank relays what its owner sends and gets, and is done when all of it is acknowledged. */
+  #prepareExchange(command: Prepare, { spec }: ExchangePlan, seat: EpochSeat): PreparedStep {
+    if (spec.gatherRanges.length !== seat.ranks.length || command.ownerCount !== seat.ranks.length) {
+      const expected = `${seat.ranks.length}, one owner per rank`;
+      throw fieldError('PLAN_INVALID', 'gatherRanges', spec.gatherRanges.length, expected);
+    }
+    const { sent, received } = exchangeBytes(spec, seat.rank);
+    return this.#start(command, seat, {
+      receives: [],
+      relayBytes: sent + received,
+      sendBytes: 0,
+      run: (channel) => channel.relayed,
+      onCommit: () => undefined,
+      onDiscard: () => undefined,
+    });
+  }
+
+  #prepareForward(command: AttentionPrepare, seat: EpochSeat): PreparedStep {
     const { store } = this.#options;
     const { step: key, plan, kvCachePolicy: policy } = command;
     const exchange = unitExchange(plan, seat.rank);
@@ -125,7 +175,9 @@ export class RankSteps {
     const free = (): void => {
       freeMemory(memory);
     };
-    return this.#start(command, seat, exchange, forwardReceives(exchange, memory), {
+    return this.#startAttention(command, seat, exchange, {
+      carried: [],
+      receives: forwardReceives(exchange, memory),
       run: (step) => runForward(step, memory),
       onCommit: () => {
         if (!keep) {
@@ -141,7 +193,7 @@ export class RankSteps {
     });
   }
 
-  #prepareBackward(command: Prepare, seat: EpochSeat): PreparedStep {
+  #prepareBackward(command: AttentionPrepare, seat: EpochSeat): PreparedStep {
     const carried = carriedTensors(command.keep, command.kvCachePolicy);
     const { exchange, forward, free } =
       command.keep === 'recompute' ? recomputedForward(command, seat) : this.#keptForward(command);
@@ -150,7 +202,9 @@ export class RankSteps {
       free();
       freeMemory(memory);
     };
-    return this.#start(command, seat, exchange, backwardReceives(exchange, forward, memory, carried), {
+    return this.#startAttention(command, seat, exchange, {
+      carried,
+      receives: backwardReceives(exchange, forward, memory, carried),
       run: (step) => runBackward(step, forward, memory),
       onCommit: () => {
         end();
@@ -161,7 +215,7 @@ export class RankSteps {
   }
 
   /** What was kept, and memory for what backward carries because it was not. */
-  #keptForward({ forward: key, plan, kvCachePolicy: policy }: Prepare): ForwardOfBackward {
+  #keptForward({ forward: key, plan, kvCachePolicy: policy }: AttentionPrepare): ForwardOfBackward {
     if (key === null) {
       throw new UlyssesError('PLAN_INVALID', 'forward is absent, expected the key of the forward', {
         field: 'forward',
@@ -178,34 +232,43 @@ export class RankSteps {
     return { exchange, forward: complete.forward, free };
   }
 
-  #start(
-    command: Prepare,
+  #startAttention(
+    command: AttentionPrepare,
     seat: EpochSeat,
     exchange: UnitExchange,
-    receives: Receive[],
-    actions: { run: (step: RunningStep) => Promise<void>; onCommit: () => void; onDiscard: () => void },
+    { carried, receives, run, onCommit, onDiscard }: AttentionPart,
   ): PreparedStep {
-    const { plane, device } = this.#options;
+    const { device } = this.#options;
     const { pass } = command.step;
-    const carried = pass === 'forward' ? [] : carriedTensors(command.keep, command.kvCachePolicy);
+    return this.#start(command, seat, {
+      receives,
+      relayBytes: relayBytes(command.plan, seat.rank, pass, carried, command.directOwners),
+      sendBytes: unitOwnerSendBytes(exchange, pass),
+      run: (channel, signal) => run({ exchange, channel, device, carried, signal }),
+      onCommit,
+      onDiscard,
+    });
+  }
+
+  #start(command: Prepare, seat: EpochSeat, part: RankPart): PreparedStep {
+    const { receives, relayBytes, sendBytes } = part;
     let channel: StepChannel;
     try {
-      channel = plane.openStep({
+      channel = this.#options.plane.openStep({
         key: command.step,
         epoch: command.epoch,
         self: rankParty(seat.rank),
         receives,
         routes: routes(command, seat),
-        relayBytes: relayBytes(command.plan, seat.rank, pass, carried, command.directOwners),
-        sendBytes: unitOwnerSendBytes(exchange, pass),
+        relayBytes,
+        sendBytes,
       });
     } catch (error) {
-      actions.onDiscard();
+      part.onDiscard();
       throw error;
     }
     const abort = new AbortController();
-    const run = actions.run({ exchange, channel, device, carried, signal: abort.signal });
-    const ended = run.then(
+    const ended = part.run(channel, abort.signal).then(
       () => {
         this.#finished(command.step);
       },
@@ -218,8 +281,8 @@ export class RankSteps {
       channel,
       abort,
       ended,
-      onCommit: actions.onCommit,
-      onDiscard: actions.onDiscard,
+      onCommit: part.onCommit,
+      onDiscard: part.onDiscard,
     };
   }
 
@@ -250,7 +313,7 @@ interface ForwardOfBackward {
 }
 
 /** Nothing was kept: every input is carried, out and lse are computed again. */
-function recomputedForward({ plan }: Prepare, { rank }: EpochSeat): ForwardOfBackward {
+function recomputedForward({ plan }: AttentionPrepare, { rank }: EpochSeat): ForwardOfBackward {
   const exchange = unitExchange(plan, rank);
   const forward = allocateForward(exchange.places);
   return {

@@ -3,13 +3,16 @@ import type { Keep, KvCacheChoice, KvCachePolicy } from '@ulysses/plan';
 import type { WireInput, WireOutput } from '../load-proto.js';
 import {
   CALCULATORS,
+  isExchangeView,
   type CalculatorName,
   type PlanStep,
   type PlanStepUpdate,
   type StepView,
 } from '../messages.js';
+import { exchangeViewFromProto, exchangeViewToProto } from './exchange.js';
 import { enumFields, listFromProto, listToProto, required, textFromProto } from './fields.js';
-import { dtype, layout, maskFromProto, maskToProto, planFromProto, planToProto, strategy } from './plan.js';
+import { operationPlanFromProto, operationPlanToProto } from './operation-plan.js';
+import { dtype, layout, maskFromProto, maskToProto, strategy } from './plan.js';
 import { rankAddressToProto, rankAddressesFromProto } from './rank-address.js';
 import {
   optionalStepKeyFromProto,
@@ -69,7 +72,7 @@ export function viewToProto(view: StepView): WireInput<'StepView'> {
   };
 }
 
-export function viewFromProto(message: WireOutput<'StepView'> | null, path: string): StepView {
+export function viewFromProto(message: WireOutput<'StepView'> | null | undefined, path: string): StepView {
   const view = required(message, path, 'StepView');
   return {
     dtype: dtype.fromProto(view.dtype, `${path}.dtype`),
@@ -113,7 +116,9 @@ export function planStepToProto(request: PlanStep): WireInput<'PlanStepRequest'>
     step: stepKeyToProto(request.step),
     ownerIndex: request.ownerIndex,
     ownerCount: request.ownerCount,
-    view: viewToProto(request.view),
+    ...(isExchangeView(request.view)
+      ? { exchange: exchangeViewToProto(request.view) }
+      : { view: viewToProto(request.view) }),
     forward: optionalStepKeyToProto(request.forward),
     releaseForward: request.releaseForward,
     direct: request.direct,
@@ -125,7 +130,10 @@ export function planStepFromProto(message: WireOutput<'PlanStepRequest'>, path: 
     step: stepKeyFromProto(message.step, `${path}.step`),
     ownerIndex: message.ownerIndex,
     ownerCount: message.ownerCount,
-    view: viewFromProto(message.view, `${path}.view`),
+    view:
+      message.operation === 'exchange'
+        ? exchangeViewFromProto(message.exchange, `${path}.exchange`)
+        : viewFromProto(message.view, `${path}.view`),
     forward: optionalStepKeyFromProto(message.forward, `${path}.forward`),
     releaseForward: message.releaseForward,
     direct: message.direct,
@@ -139,7 +147,7 @@ export function planStepUpdateToProto(update: PlanStepUpdate): WireInput<'PlanSt
     planned: {
       epoch,
       attempt,
-      plan: planToProto(plan),
+      ...operationPlanToProto(plan),
       ranks: ranks.map(rankAddressToProto),
       paddingRows,
       paddingRowsNotExchanged,
@@ -159,7 +167,7 @@ export function planStepUpdateFromProto(
     kind: 'planned',
     epoch: planned.epoch,
     attempt: planned.attempt,
-    plan: planFromProto(planned.plan, `${path}.planned.plan`),
+    plan: operationPlanFromProto(planned, `${path}.planned`),
     ranks: rankAddressesFromProto(planned.ranks, `${path}.planned.ranks`),
     paddingRows: planned.paddingRows,
     paddingRowsNotExchanged: planned.paddingRowsNotExchanged,

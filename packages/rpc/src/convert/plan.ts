@@ -44,7 +44,7 @@ export function maskFromProto(message: WireOutput<'Mask'> | null, path: string):
   };
 }
 
-function rowRange({ begin, end }: RowRange): RowRange {
+export function rowRange({ begin, end }: RowRange): RowRange {
   return { begin, end };
 }
 
@@ -100,7 +100,7 @@ export function planToProto({ planId, cpSize, spec, cuts }: Plan): WireInput<'Pl
 }
 
 /** Shapes only: whether the plan is right is for `verifyPlan` in @ulysses/plan to say. */
-export function planFromProto(message: WireOutput<'Plan'> | null, path: string): Plan {
+export function planFromProto(message: WireOutput<'Plan'> | null | undefined, path: string): Plan {
   const { planId, cpSize, spec, cuts } = required(message, path, 'Plan');
   return { planId, cpSize, spec: specFromProto(spec, `${path}.spec`), cuts };
 }

@@ -3,7 +3,7 @@ import type { WireInput, WireOutput } from '../load-proto.js';
 import type { Prepare, RankCommand, RankEvent } from '../messages.js';
 import { errorFromProto, errorToProto } from './error.js';
 import { required } from './fields.js';
-import { planFromProto, planToProto } from './plan.js';
+import { operationPlanFromProto, operationPlanToProto } from './operation-plan.js';
 import { keep, kvCachePolicy } from './plan-step.js';
 import { rankAddressToProto, rankAddressesFromProto } from './rank-address.js';
 import {
@@ -68,7 +68,7 @@ function prepareToProto(prepare: Prepare): WireInput<'Prepare'> {
   return {
     epoch: prepare.epoch,
     step: stepKeyToProto(prepare.step),
-    plan: planToProto(prepare.plan),
+    ...operationPlanToProto(prepare.plan),
     keep: keep.toProto(prepare.keep, 'Prepare.keep'),
     kvCachePolicy: kvCachePolicy.toProto(prepare.kvCachePolicy, 'Prepare.kv_cache_policy'),
     forward: optionalStepKeyToProto(prepare.forward),
@@ -83,7 +83,7 @@ function prepareFromProto(message: WireOutput<'Prepare'>, path: string): Prepare
     kind: 'prepare',
     epoch: message.epoch,
     step: stepKeyFromProto(message.step, `${path}.step`),
-    plan: planFromProto(message.plan, `${path}.plan`),
+    plan: operationPlanFromProto(message, path),
     keep: keep.fromProto(message.keep, `${path}.keep`),
     kvCachePolicy: kvCachePolicy.fromProto(message.kvCachePolicy, `${path}.kv_cache_policy`),
     forward: optionalStepKeyFromProto(message.forward, `${path}.forward`),

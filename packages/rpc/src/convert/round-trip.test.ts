@@ -6,6 +6,7 @@ import {
   KV_CACHE_CHOICES,
   KV_CACHE_POLICIES,
   STRATEGIES,
+  type ExchangePlan,
   type Mask,
   type Plan,
   type RowRange,
@@ -16,6 +17,7 @@ import {
   CALCULATORS,
   PASSES,
   type ClusterStatus,
+  type ExchangeView,
   type Membership,
   type PlanStep,
   type PlanStepUpdate,
@@ -88,11 +90,29 @@ const view: fc.Arbitrary<StepView> = fc.record({
   kvCacheBudgetBytes: orNull(uint64),
   kvCachePolicyUnaligned: fc.boolean(),
 });
+const exchangeShape = {
+  dtype: shape.dtype,
+  shape: list(uint64),
+  scatterDim: uint32,
+  gatherDim: uint32,
+};
+const exchangeView: fc.Arbitrary<ExchangeView> = fc.record({
+  ...exchangeShape,
+  gatherSize: orNull(uint64),
+  aligned: fc.boolean(),
+  scatterRanges: orNull(some(rowRange)),
+  gatherRanges: orNull(some(rowRange)),
+  purpose: orNull(text.filter((words) => words !== '')),
+});
+const exchangePlan: fc.Arbitrary<ExchangePlan> = fc.record({
+  planId: text,
+  spec: fc.record({ ...exchangeShape, scatterRanges: list(rowRange), gatherRanges: list(rowRange) }),
+});
 const planStep: fc.Arbitrary<PlanStep> = fc.record({
   step: stepKey,
   ownerIndex: uint32,
   ownerCount: uint32,
-  view,
+  view: fc.oneof(view, exchangeView),
   forward: orNull(stepKey),
   releaseForward: fc.boolean(),
   direct: fc.boolean(),
@@ -109,7 +129,7 @@ const update: fc.Arbitrary<PlanStepUpdate> = fc.oneof(
     kind: fc.constant('planned' as const),
     epoch: uint64,
     attempt: uint32,
-    plan,
+    plan: fc.oneof(plan, exchangePlan),
     ranks: list(address),
     paddingRows: uint64,
     paddingRowsNotExchanged: uint64,
@@ -134,7 +154,7 @@ const command: fc.Arbitrary<RankCommand> = fc.oneof(
     kind: fc.constant('prepare' as const),
     epoch: uint64,
     step: stepKey,
-    plan,
+    plan: fc.oneof(plan, exchangePlan),
     keep: fc.constantFrom(...KEEPS),
     kvCachePolicy: fc.constantFrom(...KV_CACHE_POLICIES),
     forward: orNull(stepKey),

@@ -4,6 +4,9 @@ import type { EnumTypeDefinition, MessageTypeDefinition } from '@grpc/proto-load
 import type { Committed as _ulysses_v1_Committed, Committed__Output as _ulysses_v1_Committed__Output } from './ulysses/v1/Committed.js';
 import type { CoordinatorServiceClient as _ulysses_v1_CoordinatorServiceClient, CoordinatorServiceDefinition as _ulysses_v1_CoordinatorServiceDefinition } from './ulysses/v1/CoordinatorService.js';
 import type { Error as _ulysses_v1_Error, Error__Output as _ulysses_v1_Error__Output } from './ulysses/v1/Error.js';
+import type { ExchangePlan as _ulysses_v1_ExchangePlan, ExchangePlan__Output as _ulysses_v1_ExchangePlan__Output } from './ulysses/v1/ExchangePlan.js';
+import type { ExchangeSpec as _ulysses_v1_ExchangeSpec, ExchangeSpec__Output as _ulysses_v1_ExchangeSpec__Output } from './ulysses/v1/ExchangeSpec.js';
+import type { ExchangeView as _ulysses_v1_ExchangeView, ExchangeView__Output as _ulysses_v1_ExchangeView__Output } from './ulysses/v1/ExchangeView.js';
 import type { GetStatusRequest as _ulysses_v1_GetStatusRequest, GetStatusRequest__Output as _ulysses_v1_GetStatusRequest__Output } from './ulysses/v1/GetStatusRequest.js';
 import type { GetStatusResponse as _ulysses_v1_GetStatusResponse, GetStatusResponse__Output as _ulysses_v1_GetStatusResponse__Output } from './ulysses/v1/GetStatusResponse.js';
 import type { Mask as _ulysses_v1_Mask, Mask__Output as _ulysses_v1_Mask__Output } from './ulysses/v1/Mask.js';
@@ -39,6 +42,9 @@ export interface ProtoGrpcType {
       CoordinatorService: SubtypeConstructor<typeof grpc.Client, _ulysses_v1_CoordinatorServiceClient> & { service: _ulysses_v1_CoordinatorServiceDefinition }
       DType: EnumTypeDefinition
       Error: MessageTypeDefinition<_ulysses_v1_Error, _ulysses_v1_Error__Output>
+      ExchangePlan: MessageTypeDefinition<_ulysses_v1_ExchangePlan, _ulysses_v1_ExchangePlan__Output>
+      ExchangeSpec: MessageTypeDefinition<_ulysses_v1_ExchangeSpec, _ulysses_v1_ExchangeSpec__Output>
+      ExchangeView: MessageTypeDefinition<_ulysses_v1_ExchangeView, _ulysses_v1_ExchangeView__Output>
       GetStatusRequest: MessageTypeDefinition<_ulysses_v1_GetStatusRequest, _ulysses_v1_GetStatusRequest__Output>
       GetStatusResponse: MessageTypeDefinition<_ulysses_v1_GetStatusResponse, _ulysses_v1_GetStatusResponse__Output>
       Keep: EnumTypeDefinition

@@ -7,6 +7,9 @@ import type { Committed as _ulysses_v1_Committed, Committed__Output as _ulysses_
 import type { CoordinatorServiceClient as _ulysses_v1_CoordinatorServiceClient, CoordinatorServiceDefinition as _ulysses_v1_CoordinatorServiceDefinition } from './ulysses/v1/CoordinatorService.js';
 import type { EnterEpoch as _ulysses_v1_EnterEpoch, EnterEpoch__Output as _ulysses_v1_EnterEpoch__Output } from './ulysses/v1/EnterEpoch.js';
 import type { Error as _ulysses_v1_Error, Error__Output as _ulysses_v1_Error__Output } from './ulysses/v1/Error.js';
+import type { ExchangePlan as _ulysses_v1_ExchangePlan, ExchangePlan__Output as _ulysses_v1_ExchangePlan__Output } from './ulysses/v1/ExchangePlan.js';
+import type { ExchangeSpec as _ulysses_v1_ExchangeSpec, ExchangeSpec__Output as _ulysses_v1_ExchangeSpec__Output } from './ulysses/v1/ExchangeSpec.js';
+import type { ExchangeView as _ulysses_v1_ExchangeView, ExchangeView__Output as _ulysses_v1_ExchangeView__Output } from './ulysses/v1/ExchangeView.js';
 import type { Failed as _ulysses_v1_Failed, Failed__Output as _ulysses_v1_Failed__Output } from './ulysses/v1/Failed.js';
 import type { Finished as _ulysses_v1_Finished, Finished__Output as _ulysses_v1_Finished__Output } from './ulysses/v1/Finished.js';
 import type { GetRankStatusRequest as _ulysses_v1_GetRankStatusRequest, GetRankStatusRequest__Output as _ulysses_v1_GetRankStatusRequest__Output } from './ulysses/v1/GetRankStatusRequest.js';
@@ -57,6 +60,9 @@ export interface ProtoGrpcType {
       DType: EnumTypeDefinition
       EnterEpoch: MessageTypeDefinition<_ulysses_v1_EnterEpoch, _ulysses_v1_EnterEpoch__Output>
       Error: MessageTypeDefinition<_ulysses_v1_Error, _ulysses_v1_Error__Output>
+      ExchangePlan: MessageTypeDefinition<_ulysses_v1_ExchangePlan, _ulysses_v1_ExchangePlan__Output>
+      ExchangeSpec: MessageTypeDefinition<_ulysses_v1_ExchangeSpec, _ulysses_v1_ExchangeSpec__Output>
+      ExchangeView: MessageTypeDefinition<_ulysses_v1_ExchangeView, _ulysses_v1_ExchangeView__Output>
       Failed: MessageTypeDefinition<_ulysses_v1_Failed, _ulysses_v1_Failed__Output>
       Finished: MessageTypeDefinition<_ulysses_v1_Finished, _ulysses_v1_Finished__Output>
       GetRankStatusRequest: MessageTypeDefinition<_ulysses_v1_GetRankStatusRequest, _ulysses_v1_GetRankStatusRequest__Output>

@@ -22,6 +22,7 @@ pub enum PlaneEvent {
     Granule { key: StepKey, granule: u32 },
     Received { key: StepKey },
     Sent { key: StepKey },
+    Relayed { key: StepKey },
     Failed { key: StepKey, code: String, message: String, peer: String },
     LinkLost { link: String, reason: String },
 }
@@ -32,6 +33,7 @@ impl From<Event> for PlaneEvent {
             Event::Granule { key, granule } => PlaneEvent::Granule { key: key.into(), granule },
             Event::Received { key } => PlaneEvent::Received { key: key.into() },
             Event::Sent { key } => PlaneEvent::Sent { key: key.into() },
+            Event::Relayed { key } => PlaneEvent::Relayed { key: key.into() },
             Event::Failed { key, code, message, peer } => PlaneEvent::Failed { key: key.into(), code, message, peer },
             Event::LinkLost { link, reason } => PlaneEvent::LinkLost { link, reason },
         }

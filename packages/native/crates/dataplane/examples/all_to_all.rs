@@ -93,7 +93,7 @@ impl Shape {
             while left > 0 {
                 match peer.events.recv_timeout(DEADLINE).expect("the step ends") {
                     Event::Received { .. } | Event::Sent { .. } => left -= 1,
-                    Event::Granule { .. } => (),
+                    Event::Granule { .. } | Event::Relayed { .. } => (),
                     event => panic!("{event:?}"),
                 }
             }

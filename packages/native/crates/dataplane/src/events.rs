@@ -12,6 +12,8 @@ pub enum Event {
     Received { key: StepKey },
     /// Everything sent is acknowledged by its final destination (at once when `send_bytes` is 0).
     Sent { key: StepKey },
+    /// All `relay_bytes` that this process forwards for others are acknowledged, and the acks passed back; not when it is 0.
+    Relayed { key: StepKey },
     /// The step cannot complete; nothing more is reported for it.
     /// `code` is a row of the error table: one of `Code`, or what the refusing peer sent.
     Failed { key: StepKey, code: String, message: String, peer: String },

@@ -78,11 +78,23 @@ pub enum Tensor {
     Dq,
     Dk,
     Dv,
+    /// A tensor of any shape, in an exchange alone.
+    Exchanged,
 }
 
 impl Tensor {
-    pub const ALL: [Tensor; 9] =
-        [Tensor::Q, Tensor::K, Tensor::V, Tensor::Out, Tensor::Lse, Tensor::Dout, Tensor::Dq, Tensor::Dk, Tensor::Dv];
+    pub const ALL: [Tensor; 10] = [
+        Tensor::Q,
+        Tensor::K,
+        Tensor::V,
+        Tensor::Out,
+        Tensor::Lse,
+        Tensor::Dout,
+        Tensor::Dq,
+        Tensor::Dk,
+        Tensor::Dv,
+        Tensor::Exchanged,
+    ];
 
     /// The name in TypeScript.
     pub fn as_str(self) -> &'static str {
@@ -96,6 +108,7 @@ impl Tensor {
             Tensor::Dq => "dq",
             Tensor::Dk => "dk",
             Tensor::Dv => "dv",
+            Tensor::Exchanged => "exchanged",
         }
     }
 }

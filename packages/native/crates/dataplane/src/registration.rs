@@ -89,7 +89,8 @@ pub struct StepRegistration {
     pub party: Party,
     pub receives: Vec<Receive>,
     pub routes: Vec<Route>,
-    /// Most bytes held while forwarding for other parties; 0 for none.
+    /// Bytes to be forwarded for other parties, and so the most that are held at a time; 0 for none. `Event::Relayed` fires
+    /// when all of them are acknowledged.
     pub relay_bytes: usize,
     /// Total that will be sent, over all destinations; `Event::Sent` fires when all of it is acknowledged.
     pub send_bytes: u64,

@@ -26,47 +26,49 @@ from ulysses_client.generated import plan_pb2 as ulysses_dot_v1_dot_plan__pb2
 from ulysses_client.generated import tensor_pb2 as ulysses_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1culysses/v1/coordinator.proto\x12\nulysses.v1\x1a\x15ulysses/v1/plan.proto\x1a\x17ulysses/v1/tensor.proto\"\xdc\x05\n\x08StepView\x12 \n\x05\x64type\x18\x01 \x01(\x0e\x32\x11.ulysses.v1.DType\x12\"\n\x06layout\x18\x02 \x01(\x0e\x32\x12.ulysses.v1.Layout\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\r\x12\x0f\n\x07q_heads\x18\x04 \x01(\r\x12\x10\n\x08kv_heads\x18\x05 \x01(\r\x12\x11\n\thead_size\x18\x06 \x01(\r\x12\x0e\n\x06q_rows\x18\x07 \x01(\x04\x12\x0f\n\x07kv_rows\x18\x08 \x01(\x04\x12\x1e\n\x04mask\x18\t \x01(\x0b\x32\x10.ulysses.v1.Mask\x12\r\n\x05scale\x18\n \x01(\x01\x12&\n\x08strategy\x18\x0b \x01(\x0e\x32\x14.ulysses.v1.Strategy\x12\x1e\n\x04keep\x18\x0c \x01(\x0e\x32\x10.ulysses.v1.Keep\x12\x1e\n\x16\x61ttention_mask_lengths\x18\r \x03(\x04\x12\"\n\x15\x61ttention_mask_extent\x18\x0e \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rgather_size_q\x18\x0f \x01(\x04H\x01\x88\x01\x01\x12\x1b\n\x0egather_size_kv\x18\x10 \x01(\x04H\x02\x88\x01\x01\x12\x1e\n\x16gather_size_calculator\x18\x11 \x01(\t\x12!\n\x19\x63\x61lculator_arguments_json\x18\x12 \x01(\t\x12\x32\n\x0fkv_cache_policy\x18\x13 \x01(\x0e\x32\x19.ulysses.v1.KvCachePolicy\x12\"\n\x15kv_cache_budget_bytes\x18\x14 \x01(\x04H\x03\x88\x01\x01\x12!\n\x19kv_cache_policy_unaligned\x18\x15 \x01(\x08\x12\x19\n\x11\x63lient_calculator\x18\x16 \x01(\tB\x18\n\x16_attention_mask_extentB\x10\n\x0e_gather_size_qB\x11\n\x0f_gather_size_kvB\x18\n\x16_kv_cache_budget_bytes\"\xd1\x01\n\x0fPlanStepRequest\x12!\n\x04step\x18\x01 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12\x13\n\x0bowner_index\x18\x02 \x01(\r\x12\x13\n\x0bowner_count\x18\x03 \x01(\r\x12\"\n\x04view\x18\x04 \x01(\x0b\x32\x14.ulysses.v1.StepView\x12$\n\x07\x66orward\x18\x05 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12\x17\n\x0frelease_forward\x18\x06 \x01(\x08\x12\x0e\n\x06\x64irect\x18\x0c \x01(\x08\"]\n\x0bRankAddress\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x17\n\x0f\x63ontrol_address\x18\x03 \x01(\t\x12\x16\n\x0etensor_address\x18\x04 \x01(\t\"\xfa\x01\n\x07Planned\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x1e\n\x04plan\x18\x03 \x01(\x0b\x32\x10.ulysses.v1.Plan\x12&\n\x05ranks\x18\x04 \x03(\x0b\x32\x17.ulysses.v1.RankAddress\x12\x14\n\x0cpadding_rows\x18\x05 \x01(\x04\x12\"\n\x1apadding_rows_not_exchanged\x18\x06 \x01(\x04\x12\x32\n\x0fkv_cache_policy\x18\x08 \x01(\x0e\x32\x19.ulysses.v1.KvCachePolicy\x12\x19\n\x11\x61ligned_by_policy\x18\t \x01(\x08\"\x0b\n\tCommitted\"p\n\x10PlanStepResponse\x12&\n\x07planned\x18\x01 \x01(\x0b\x32\x13.ulysses.v1.PlannedH\x00\x12*\n\tcommitted\x18\x02 \x01(\x0b\x32\x15.ulysses.v1.CommittedH\x00\x42\x08\n\x06update\"K\n\x11SettleStepRequest\x12!\n\x04step\x18\x01 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12\x13\n\x0bowner_index\x18\x02 \x01(\r\"\'\n\x12SettleStepResponse\x12\x11\n\tcommitted\x18\x01 \x01(\x08\"3\n\x0eReleaseRequest\x12!\n\x04step\x18\x01 \x01(\x0b\x32\x13.ulysses.v1.StepKey\"\x11\n\x0fReleaseResponse\"\x18\n\x16WatchMembershipRequest\"s\n\x17WatchMembershipResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x63p_size\x18\x02 \x01(\r\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12&\n\x05ranks\x18\x04 \x03(\x0b\x32\x17.ulysses.v1.RankAddress\"\x12\n\x10GetStatusRequest\"\xbe\x01\n\nRankStatus\x12%\n\x04rank\x18\x01 \x01(\x0b\x32\x17.ulysses.v1.RankAddress\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x15\n\rsteps_running\x18\x03 \x01(\x04\x12\x13\n\x0bstore_bytes\x18\x04 \x01(\x04\x12\x1a\n\x12store_budget_bytes\x18\x05 \x01(\x04\x12\x0f\n\x07handles\x18\x06 \x01(\x04\x12\x0b\n\x03isa\x18\x07 \x01(\t\x12\x14\n\x0clease_age_ms\x18\x08 \x01(\x04\"\xb2\x01\n\x11GetStatusResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x63p_size\x18\x02 \x01(\r\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12%\n\x05ranks\x18\x04 \x03(\x0b\x32\x16.ulysses.v1.RankStatus\x12\x15\n\rsteps_running\x18\x05 \x01(\x04\x12\x17\n\x0fsteps_committed\x18\x06 \x01(\x04\x12\x14\n\x0csteps_failed\x18\x07 \x01(\x04*O\n\x04Keep\x12\x14\n\x10KEEP_UNSPECIFIED\x10\x00\x12\x0e\n\nKEEP_STORE\x10\x01\x12\r\n\tKEEP_NONE\x10\x02\x12\x12\n\x0eKEEP_RECOMPUTE\x10\x03*\x98\x01\n\rKvCachePolicy\x12\x1f\n\x1bKV_CACHE_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14KV_CACHE_POLICY_NONE\x10\x01\x12\x18\n\x14KV_CACHE_POLICY_HALF\x10\x02\x12\x18\n\x14KV_CACHE_POLICY_FULL\x10\x03\x12\x18\n\x14KV_CACHE_POLICY_AUTO\x10\x04\x32\x96\x03\n\x12\x43oordinatorService\x12G\n\x08PlanStep\x12\x1b.ulysses.v1.PlanStepRequest\x1a\x1c.ulysses.v1.PlanStepResponse0\x01\x12K\n\nSettleStep\x12\x1d.ulysses.v1.SettleStepRequest\x1a\x1e.ulysses.v1.SettleStepResponse\x12\x42\n\x07Release\x12\x1a.ulysses.v1.ReleaseRequest\x1a\x1b.ulysses.v1.ReleaseResponse\x12\\\n\x0fWatchMembership\x12\".ulysses.v1.WatchMembershipRequest\x1a#.ulysses.v1.WatchMembershipResponse0\x01\x12H\n\tGetStatus\x12\x1c.ulysses.v1.GetStatusRequest\x1a\x1d.ulysses.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1culysses/v1/coordinator.proto\x12\nulysses.v1\x1a\x15ulysses/v1/plan.proto\x1a\x17ulysses/v1/tensor.proto\"\xdc\x05\n\x08StepView\x12 \n\x05\x64type\x18\x01 \x01(\x0e\x32\x11.ulysses.v1.DType\x12\"\n\x06layout\x18\x02 \x01(\x0e\x32\x12.ulysses.v1.Layout\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\r\x12\x0f\n\x07q_heads\x18\x04 \x01(\r\x12\x10\n\x08kv_heads\x18\x05 \x01(\r\x12\x11\n\thead_size\x18\x06 \x01(\r\x12\x0e\n\x06q_rows\x18\x07 \x01(\x04\x12\x0f\n\x07kv_rows\x18\x08 \x01(\x04\x12\x1e\n\x04mask\x18\t \x01(\x0b\x32\x10.ulysses.v1.Mask\x12\r\n\x05scale\x18\n \x01(\x01\x12&\n\x08strategy\x18\x0b \x01(\x0e\x32\x14.ulysses.v1.Strategy\x12\x1e\n\x04keep\x18\x0c \x01(\x0e\x32\x10.ulysses.v1.Keep\x12\x1e\n\x16\x61ttention_mask_lengths\x18\r \x03(\x04\x12\"\n\x15\x61ttention_mask_extent\x18\x0e \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rgather_size_q\x18\x0f \x01(\x04H\x01\x88\x01\x01\x12\x1b\n\x0egather_size_kv\x18\x10 \x01(\x04H\x02\x88\x01\x01\x12\x1e\n\x16gather_size_calculator\x18\x11 \x01(\t\x12!\n\x19\x63\x61lculator_arguments_json\x18\x12 \x01(\t\x12\x32\n\x0fkv_cache_policy\x18\x13 \x01(\x0e\x32\x19.ulysses.v1.KvCachePolicy\x12\"\n\x15kv_cache_budget_bytes\x18\x14 \x01(\x04H\x03\x88\x01\x01\x12!\n\x19kv_cache_policy_unaligned\x18\x15 \x01(\x08\x12\x19\n\x11\x63lient_calculator\x18\x16 \x01(\tB\x18\n\x16_attention_mask_extentB\x10\n\x0e_gather_size_qB\x11\n\x0f_gather_size_kvB\x18\n\x16_kv_cache_budget_bytes\"\x8f\x02\n\x0c\x45xchangeView\x12 \n\x05\x64type\x18\x01 \x01(\x0e\x32\x11.ulysses.v1.DType\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x13\n\x0bscatter_dim\x18\x03 \x01(\r\x12\x12\n\ngather_dim\x18\x04 \x01(\r\x12\x18\n\x0bgather_size\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07\x61ligned\x18\x06 \x01(\x08\x12,\n\x0escatter_ranges\x18\x07 \x03(\x0b\x32\x14.ulysses.v1.RowRange\x12+\n\rgather_ranges\x18\x08 \x03(\x0b\x32\x14.ulysses.v1.RowRange\x12\x0f\n\x07purpose\x18\t \x01(\tB\x0e\n\x0c_gather_size\"\x8e\x02\n\x0fPlanStepRequest\x12!\n\x04step\x18\x01 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12\x13\n\x0bowner_index\x18\x02 \x01(\r\x12\x13\n\x0bowner_count\x18\x03 \x01(\r\x12$\n\x04view\x18\x04 \x01(\x0b\x32\x14.ulysses.v1.StepViewH\x00\x12,\n\x08\x65xchange\x18\x07 \x01(\x0b\x32\x18.ulysses.v1.ExchangeViewH\x00\x12$\n\x07\x66orward\x18\x05 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12\x17\n\x0frelease_forward\x18\x06 \x01(\x08\x12\x0e\n\x06\x64irect\x18\x0c \x01(\x08\x42\x0b\n\toperation\"]\n\x0bRankAddress\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x17\n\x0f\x63ontrol_address\x18\x03 \x01(\t\x12\x16\n\x0etensor_address\x18\x04 \x01(\t\"\xb7\x02\n\x07Planned\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12 \n\x04plan\x18\x03 \x01(\x0b\x32\x10.ulysses.v1.PlanH\x00\x12,\n\x08\x65xchange\x18\x07 \x01(\x0b\x32\x18.ulysses.v1.ExchangePlanH\x00\x12&\n\x05ranks\x18\x04 \x03(\x0b\x32\x17.ulysses.v1.RankAddress\x12\x14\n\x0cpadding_rows\x18\x05 \x01(\x04\x12\"\n\x1apadding_rows_not_exchanged\x18\x06 \x01(\x04\x12\x32\n\x0fkv_cache_policy\x18\x08 \x01(\x0e\x32\x19.ulysses.v1.KvCachePolicy\x12\x19\n\x11\x61ligned_by_policy\x18\t \x01(\x08\x42\x0b\n\toperation\"\x0b\n\tCommitted\"p\n\x10PlanStepResponse\x12&\n\x07planned\x18\x01 \x01(\x0b\x32\x13.ulysses.v1.PlannedH\x00\x12*\n\tcommitted\x18\x02 \x01(\x0b\x32\x15.ulysses.v1.CommittedH\x00\x42\x08\n\x06update\"K\n\x11SettleStepRequest\x12!\n\x04step\x18\x01 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12\x13\n\x0bowner_index\x18\x02 \x01(\r\"\'\n\x12SettleStepResponse\x12\x11\n\tcommitted\x18\x01 \x01(\x08\"3\n\x0eReleaseRequest\x12!\n\x04step\x18\x01 \x01(\x0b\x32\x13.ulysses.v1.StepKey\"\x11\n\x0fReleaseResponse\"\x18\n\x16WatchMembershipRequest\"s\n\x17WatchMembershipResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x63p_size\x18\x02 \x01(\r\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12&\n\x05ranks\x18\x04 \x03(\x0b\x32\x17.ulysses.v1.RankAddress\"\x12\n\x10GetStatusRequest\"\xbe\x01\n\nRankStatus\x12%\n\x04rank\x18\x01 \x01(\x0b\x32\x17.ulysses.v1.RankAddress\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x15\n\rsteps_running\x18\x03 \x01(\x04\x12\x13\n\x0bstore_bytes\x18\x04 \x01(\x04\x12\x1a\n\x12store_budget_bytes\x18\x05 \x01(\x04\x12\x0f\n\x07handles\x18\x06 \x01(\x04\x12\x0b\n\x03isa\x18\x07 \x01(\t\x12\x14\n\x0clease_age_ms\x18\x08 \x01(\x04\"\xb2\x01\n\x11GetStatusResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x63p_size\x18\x02 \x01(\r\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12%\n\x05ranks\x18\x04 \x03(\x0b\x32\x16.ulysses.v1.RankStatus\x12\x15\n\rsteps_running\x18\x05 \x01(\x04\x12\x17\n\x0fsteps_committed\x18\x06 \x01(\x04\x12\x14\n\x0csteps_failed\x18\x07 \x01(\x04*O\n\x04Keep\x12\x14\n\x10KEEP_UNSPECIFIED\x10\x00\x12\x0e\n\nKEEP_STORE\x10\x01\x12\r\n\tKEEP_NONE\x10\x02\x12\x12\n\x0eKEEP_RECOMPUTE\x10\x03*\x98\x01\n\rKvCachePolicy\x12\x1f\n\x1bKV_CACHE_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14KV_CACHE_POLICY_NONE\x10\x01\x12\x18\n\x14KV_CACHE_POLICY_HALF\x10\x02\x12\x18\n\x14KV_CACHE_POLICY_FULL\x10\x03\x12\x18\n\x14KV_CACHE_POLICY_AUTO\x10\x04\x32\x96\x03\n\x12\x43oordinatorService\x12G\n\x08PlanStep\x12\x1b.ulysses.v1.PlanStepRequest\x1a\x1c.ulysses.v1.PlanStepResponse0\x01\x12K\n\nSettleStep\x12\x1d.ulysses.v1.SettleStepRequest\x1a\x1e.ulysses.v1.SettleStepResponse\x12\x42\n\x07Release\x12\x1a.ulysses.v1.ReleaseRequest\x1a\x1b.ulysses.v1.ReleaseResponse\x12\\\n\x0fWatchMembership\x12\".ulysses.v1.WatchMembershipRequest\x1a#.ulysses.v1.WatchMembershipResponse0\x01\x12H\n\tGetStatus\x12\x1c.ulysses.v1.GetStatusRequest\x1a\x1d.ulysses.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ulysses.v1.coordinator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEEP']._serialized_start=2241
-  _globals['_KEEP']._serialized_end=2320
-  _globals['_KVCACHEPOLICY']._serialized_start=2323
-  _globals['_KVCACHEPOLICY']._serialized_end=2475
+  _globals['_KEEP']._serialized_start=2637
+  _globals['_KEEP']._serialized_end=2716
+  _globals['_KVCACHEPOLICY']._serialized_start=2719
+  _globals['_KVCACHEPOLICY']._serialized_end=2871
   _globals['_STEPVIEW']._serialized_start=93
   _globals['_STEPVIEW']._serialized_end=825
-  _globals['_PLANSTEPREQUEST']._serialized_start=828
-  _globals['_PLANSTEPREQUEST']._serialized_end=1037
-  _globals['_RANKADDRESS']._serialized_start=1039
-  _globals['_RANKADDRESS']._serialized_end=1132
-  _globals['_PLANNED']._serialized_start=1135
-  _globals['_PLANNED']._serialized_end=1385
-  _globals['_COMMITTED']._serialized_start=1387
-  _globals['_COMMITTED']._serialized_end=1398
-  _globals['_PLANSTEPRESPONSE']._serialized_start=1400
-  _globals['_PLANSTEPRESPONSE']._serialized_end=1512
-  _globals['_SETTLESTEPREQUEST']._serialized_start=1514
-  _globals['_SETTLESTEPREQUEST']._serialized_end=1589
-  _globals['_SETTLESTEPRESPONSE']._serialized_start=1591
-  _globals['_SETTLESTEPRESPONSE']._serialized_end=1630
-  _globals['_RELEASEREQUEST']._serialized_start=1632
-  _globals['_RELEASEREQUEST']._serialized_end=1683
-  _globals['_RELEASERESPONSE']._serialized_start=1685
-  _globals['_RELEASERESPONSE']._serialized_end=1702
-  _globals['_WATCHMEMBERSHIPREQUEST']._serialized_start=1704
-  _globals['_WATCHMEMBERSHIPREQUEST']._serialized_end=1728
-  _globals['_WATCHMEMBERSHIPRESPONSE']._serialized_start=1730
-  _globals['_WATCHMEMBERSHIPRESPONSE']._serialized_end=1845
-  _globals['_GETSTATUSREQUEST']._serialized_start=1847
-  _globals['_GETSTATUSREQUEST']._serialized_end=1865
-  _globals['_RANKSTATUS']._serialized_start=1868
-  _globals['_RANKSTATUS']._serialized_end=2058
-  _globals['_GETSTATUSRESPONSE']._serialized_start=2061
-  _globals['_GETSTATUSRESPONSE']._serialized_end=2239
-  _globals['_COORDINATORSERVICE']._serialized_start=2478
-  _globals['_COORDINATORSERVICE']._serialized_end=2884
+  _globals['_EXCHANGEVIEW']._serialized_start=828
+  _globals['_EXCHANGEVIEW']._serialized_end=1099
+  _globals['_PLANSTEPREQUEST']._serialized_start=1102
+  _globals['_PLANSTEPREQUEST']._serialized_end=1372
+  _globals['_RANKADDRESS']._serialized_start=1374
+  _globals['_RANKADDRESS']._serialized_end=1467
+  _globals['_PLANNED']._serialized_start=1470
+  _globals['_PLANNED']._serialized_end=1781
+  _globals['_COMMITTED']._serialized_start=1783
+  _globals['_COMMITTED']._serialized_end=1794
+  _globals['_PLANSTEPRESPONSE']._serialized_start=1796
+  _globals['_PLANSTEPRESPONSE']._serialized_end=1908
+  _globals['_SETTLESTEPREQUEST']._serialized_start=1910
+  _globals['_SETTLESTEPREQUEST']._serialized_end=1985
+  _globals['_SETTLESTEPRESPONSE']._serialized_start=1987
+  _globals['_SETTLESTEPRESPONSE']._serialized_end=2026
+  _globals['_RELEASEREQUEST']._serialized_start=2028
+  _globals['_RELEASEREQUEST']._serialized_end=2079
+  _globals['_RELEASERESPONSE']._serialized_start=2081
+  _globals['_RELEASERESPONSE']._serialized_end=2098
+  _globals['_WATCHMEMBERSHIPREQUEST']._serialized_start=2100
+  _globals['_WATCHMEMBERSHIPREQUEST']._serialized_end=2124
+  _globals['_WATCHMEMBERSHIPRESPONSE']._serialized_start=2126
+  _globals['_WATCHMEMBERSHIPRESPONSE']._serialized_end=2241
+  _globals['_GETSTATUSREQUEST']._serialized_start=2243
+  _globals['_GETSTATUSREQUEST']._serialized_end=2261
+  _globals['_RANKSTATUS']._serialized_start=2264
+  _globals['_RANKSTATUS']._serialized_end=2454
+  _globals['_GETSTATUSRESPONSE']._serialized_start=2457
+  _globals['_GETSTATUSRESPONSE']._serialized_end=2635
+  _globals['_COORDINATORSERVICE']._serialized_start=2874
+  _globals['_COORDINATORSERVICE']._serialized_end=3280
 # @@protoc_insertion_point(module_scope)

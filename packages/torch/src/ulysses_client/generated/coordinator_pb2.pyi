@@ -81,12 +81,35 @@ class StepView(_message.Message):
     client_calculator: str
     def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_rows: _Optional[int] = ..., kv_rows: _Optional[int] = ..., mask: _Optional[_Union[_plan_pb2.Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[_plan_pb2.Strategy, str]] = ..., keep: _Optional[_Union[Keep, str]] = ..., attention_mask_lengths: _Optional[_Iterable[int]] = ..., attention_mask_extent: _Optional[int] = ..., gather_size_q: _Optional[int] = ..., gather_size_kv: _Optional[int] = ..., gather_size_calculator: _Optional[str] = ..., calculator_arguments_json: _Optional[str] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., kv_cache_budget_bytes: _Optional[int] = ..., kv_cache_policy_unaligned: _Optional[bool] = ..., client_calculator: _Optional[str] = ...) -> None: ...
 
+class ExchangeView(_message.Message):
+    __slots__ = ("dtype", "shape", "scatter_dim", "gather_dim", "gather_size", "aligned", "scatter_ranges", "gather_ranges", "purpose")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    SCATTER_DIM_FIELD_NUMBER: _ClassVar[int]
+    GATHER_DIM_FIELD_NUMBER: _ClassVar[int]
+    GATHER_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ALIGNED_FIELD_NUMBER: _ClassVar[int]
+    SCATTER_RANGES_FIELD_NUMBER: _ClassVar[int]
+    GATHER_RANGES_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    dtype: _tensor_pb2.DType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    scatter_dim: int
+    gather_dim: int
+    gather_size: int
+    aligned: bool
+    scatter_ranges: _containers.RepeatedCompositeFieldContainer[_plan_pb2.RowRange]
+    gather_ranges: _containers.RepeatedCompositeFieldContainer[_plan_pb2.RowRange]
+    purpose: str
+    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., scatter_dim: _Optional[int] = ..., gather_dim: _Optional[int] = ..., gather_size: _Optional[int] = ..., aligned: _Optional[bool] = ..., scatter_ranges: _Optional[_Iterable[_Union[_plan_pb2.RowRange, _Mapping]]] = ..., gather_ranges: _Optional[_Iterable[_Union[_plan_pb2.RowRange, _Mapping]]] = ..., purpose: _Optional[str] = ...) -> None: ...
+
 class PlanStepRequest(_message.Message):
-    __slots__ = ("step", "owner_index", "owner_count", "view", "forward", "release_forward", "direct")
+    __slots__ = ("step", "owner_index", "owner_count", "view", "exchange", "forward", "release_forward", "direct")
     STEP_FIELD_NUMBER: _ClassVar[int]
     OWNER_INDEX_FIELD_NUMBER: _ClassVar[int]
     OWNER_COUNT_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGE_FIELD_NUMBER: _ClassVar[int]
     FORWARD_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FORWARD_FIELD_NUMBER: _ClassVar[int]
     DIRECT_FIELD_NUMBER: _ClassVar[int]
@@ -94,10 +117,11 @@ class PlanStepRequest(_message.Message):
     owner_index: int
     owner_count: int
     view: StepView
+    exchange: ExchangeView
     forward: _tensor_pb2.StepKey
     release_forward: bool
     direct: bool
-    def __init__(self, step: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., owner_index: _Optional[int] = ..., owner_count: _Optional[int] = ..., view: _Optional[_Union[StepView, _Mapping]] = ..., forward: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., release_forward: _Optional[bool] = ..., direct: _Optional[bool] = ...) -> None: ...
+    def __init__(self, step: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., owner_index: _Optional[int] = ..., owner_count: _Optional[int] = ..., view: _Optional[_Union[StepView, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeView, _Mapping]] = ..., forward: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., release_forward: _Optional[bool] = ..., direct: _Optional[bool] = ...) -> None: ...
 
 class RankAddress(_message.Message):
     __slots__ = ("index", "member", "control_address", "tensor_address")
@@ -112,10 +136,11 @@ class RankAddress(_message.Message):
     def __init__(self, index: _Optional[int] = ..., member: _Optional[str] = ..., control_address: _Optional[str] = ..., tensor_address: _Optional[str] = ...) -> None: ...
 
 class Planned(_message.Message):
-    __slots__ = ("epoch", "attempt", "plan", "ranks", "padding_rows", "padding_rows_not_exchanged", "kv_cache_policy", "aligned_by_policy")
+    __slots__ = ("epoch", "attempt", "plan", "exchange", "ranks", "padding_rows", "padding_rows_not_exchanged", "kv_cache_policy", "aligned_by_policy")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGE_FIELD_NUMBER: _ClassVar[int]
     RANKS_FIELD_NUMBER: _ClassVar[int]
     PADDING_ROWS_FIELD_NUMBER: _ClassVar[int]
     PADDING_ROWS_NOT_EXCHANGED_FIELD_NUMBER: _ClassVar[int]
@@ -124,12 +149,13 @@ class Planned(_message.Message):
     epoch: int
     attempt: int
     plan: _plan_pb2.Plan
+    exchange: _plan_pb2.ExchangePlan
     ranks: _containers.RepeatedCompositeFieldContainer[RankAddress]
     padding_rows: int
     padding_rows_not_exchanged: int
     kv_cache_policy: KvCachePolicy
     aligned_by_policy: bool
-    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., ranks: _Optional[_Iterable[_Union[RankAddress, _Mapping]]] = ..., padding_rows: _Optional[int] = ..., padding_rows_not_exchanged: _Optional[int] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., aligned_by_policy: _Optional[bool] = ...) -> None: ...
+    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., plan: _Optional[_Union[_plan_pb2.Plan, _Mapping]] = ..., exchange: _Optional[_Union[_plan_pb2.ExchangePlan, _Mapping]] = ..., ranks: _Optional[_Iterable[_Union[RankAddress, _Mapping]]] = ..., padding_rows: _Optional[int] = ..., padding_rows_not_exchanged: _Optional[int] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., aligned_by_policy: _Optional[bool] = ...) -> None: ...
 
 class Committed(_message.Message):
     __slots__ = ()

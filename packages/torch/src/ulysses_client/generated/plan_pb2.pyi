@@ -69,6 +69,30 @@ class StepSpec(_message.Message):
     weights: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_splits: _Optional[_Iterable[int]] = ..., kv_splits: _Optional[_Iterable[int]] = ..., mask: _Optional[_Union[Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class ExchangeSpec(_message.Message):
+    __slots__ = ("dtype", "shape", "scatter_dim", "gather_dim", "scatter_ranges", "gather_ranges")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    SCATTER_DIM_FIELD_NUMBER: _ClassVar[int]
+    GATHER_DIM_FIELD_NUMBER: _ClassVar[int]
+    SCATTER_RANGES_FIELD_NUMBER: _ClassVar[int]
+    GATHER_RANGES_FIELD_NUMBER: _ClassVar[int]
+    dtype: _tensor_pb2.DType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    scatter_dim: int
+    gather_dim: int
+    scatter_ranges: _containers.RepeatedCompositeFieldContainer[RowRange]
+    gather_ranges: _containers.RepeatedCompositeFieldContainer[RowRange]
+    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., scatter_dim: _Optional[int] = ..., gather_dim: _Optional[int] = ..., scatter_ranges: _Optional[_Iterable[_Union[RowRange, _Mapping]]] = ..., gather_ranges: _Optional[_Iterable[_Union[RowRange, _Mapping]]] = ...) -> None: ...
+
+class ExchangePlan(_message.Message):
+    __slots__ = ("plan_id", "spec")
+    PLAN_ID_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    plan_id: str
+    spec: ExchangeSpec
+    def __init__(self, plan_id: _Optional[str] = ..., spec: _Optional[_Union[ExchangeSpec, _Mapping]] = ...) -> None: ...
+
 class Plan(_message.Message):
     __slots__ = ("plan_id", "cp_size", "spec", "cuts")
     PLAN_ID_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,7 @@ class Tensor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TENSOR_DQ: _ClassVar[Tensor]
     TENSOR_DK: _ClassVar[Tensor]
     TENSOR_DV: _ClassVar[Tensor]
+    TENSOR_EXCHANGED: _ClassVar[Tensor]
 D_TYPE_UNSPECIFIED: DType
 D_TYPE_F32: DType
 D_TYPE_BF16: DType
@@ -69,6 +70,7 @@ TENSOR_DOUT: Tensor
 TENSOR_DQ: Tensor
 TENSOR_DK: Tensor
 TENSOR_DV: Tensor
+TENSOR_EXCHANGED: Tensor
 
 class StepKey(_message.Message):
     __slots__ = ("job", "session", "call", "attempt")

@@ -43,6 +43,8 @@ struct State {
     phase: Phase,
     placing: Placing,
     sending: Sending,
+    /// Acknowledged to their sources through this process.
+    relayed_bytes: u64,
     /// The call on which a source's slices come, and on which its acks go back.
     callers: HashMap<Party, AckSender>,
 }
@@ -80,6 +82,7 @@ impl Step {
                 phase: Phase::Open,
                 placing: Placing::new(receives)?,
                 sending: Sending::new(send_bytes),
+                relayed_bytes: 0,
                 callers: HashMap::new(),
             }),
         })
@@ -159,9 +162,7 @@ impl Step {
     pub(crate) fn acknowledged(&self, ack: Ack) {
         let Some(mut state) = self.open() else { return };
         if ack.source != self.party {
-            if let Some(caller) = state.callers.get(&ack.source) {
-                caller.send(ack);
-            }
+            self.pass_back(&mut state, ack);
             return;
         }
         let destination = ack.destination.to_string();
@@ -174,6 +175,17 @@ impl Step {
             Ok(true) => self.report(Event::Sent { key: self.key.clone() }),
             Ok(false) => (),
             Err(error) => self.fail_locked(&mut state, error.code.as_str(), error.message, &destination),
+        }
+    }
+
+    /// An ack for rows that were forwarded here goes the way that they came.
+    fn pass_back(&self, state: &mut State, ack: Ack) {
+        let Some(caller) = state.callers.get(&ack.source) else { return };
+        let bytes = ack.bytes;
+        caller.send(ack);
+        state.relayed_bytes = state.relayed_bytes.saturating_add(bytes);
+        if bytes > 0 && state.relayed_bytes == self.relay_limit as u64 {
+            self.report(Event::Relayed { key: self.key.clone() });
         }
     }
 

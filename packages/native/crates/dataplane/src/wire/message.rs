@@ -172,6 +172,7 @@ pub(super) fn tensor_number(tensor: Tensor) -> i32 {
         Tensor::Dq => 7,
         Tensor::Dk => 8,
         Tensor::Dv => 9,
+        Tensor::Exchanged => 10,
     }
 }
 

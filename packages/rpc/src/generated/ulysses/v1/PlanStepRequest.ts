@@ -2,6 +2,7 @@
 
 import type { StepKey as _ulysses_v1_StepKey, StepKey__Output as _ulysses_v1_StepKey__Output } from '../../ulysses/v1/StepKey.js';
 import type { StepView as _ulysses_v1_StepView, StepView__Output as _ulysses_v1_StepView__Output } from '../../ulysses/v1/StepView.js';
+import type { ExchangeView as _ulysses_v1_ExchangeView, ExchangeView__Output as _ulysses_v1_ExchangeView__Output } from '../../ulysses/v1/ExchangeView.js';
 
 export interface PlanStepRequest {
   /**
@@ -22,10 +23,15 @@ export interface PlanStepRequest {
    * Backward: ranks free what the forward kept when this step commits.
    */
   'releaseForward'?: (boolean);
+  'exchange'?: (_ulysses_v1_ExchangeView | null);
   /**
    * This owner has a link to every rank, so that its rows pass no relay.
    */
   'direct'?: (boolean);
+  /**
+   * What to do: attention, or an exchange alone.
+   */
+  'operation'?: "view"|"exchange";
 }
 
 export interface PlanStepRequest__Output {
@@ -38,7 +44,7 @@ export interface PlanStepRequest__Output {
   /**
    * Backward sends the same view as its forward: the coordinator keeps nothing between the two.
    */
-  'view': (_ulysses_v1_StepView__Output | null);
+  'view'?: (_ulysses_v1_StepView__Output | null);
   /**
    * Backward: the forward's key with the attempt that committed.
    */
@@ -47,8 +53,13 @@ export interface PlanStepRequest__Output {
    * Backward: ranks free what the forward kept when this step commits.
    */
   'releaseForward': (boolean);
+  'exchange'?: (_ulysses_v1_ExchangeView__Output | null);
   /**
    * This owner has a link to every rank, so that its rows pass no relay.
    */
   'direct': (boolean);
+  /**
+   * What to do: attention, or an exchange alone.
+   */
+  'operation'?: "view"|"exchange";
 }

@@ -3,6 +3,7 @@
 import type { StepKey as _ulysses_v1_StepKey, StepKey__Output as _ulysses_v1_StepKey__Output } from '../../ulysses/v1/StepKey.js';
 import type { Plan as _ulysses_v1_Plan, Plan__Output as _ulysses_v1_Plan__Output } from '../../ulysses/v1/Plan.js';
 import type { Keep as _ulysses_v1_Keep, Keep__Output as _ulysses_v1_Keep__Output } from '../../ulysses/v1/Keep.js';
+import type { ExchangePlan as _ulysses_v1_ExchangePlan, ExchangePlan__Output as _ulysses_v1_ExchangePlan__Output } from '../../ulysses/v1/ExchangePlan.js';
 import type { KvCachePolicy as _ulysses_v1_KvCachePolicy, KvCachePolicy__Output as _ulysses_v1_KvCachePolicy__Output } from '../../ulysses/v1/KvCachePolicy.js';
 import type { Long } from '@grpc/proto-loader';
 
@@ -24,6 +25,10 @@ export interface Prepare {
    */
   'releaseForward'?: (boolean);
   /**
+   * The rank only relays.
+   */
+  'exchange'?: (_ulysses_v1_ExchangePlan | null);
+  /**
    * Resolved: none, half or full. Says what forward keeps, and so what backward receives beside dout.
    */
   'kvCachePolicy'?: (_ulysses_v1_KvCachePolicy);
@@ -31,6 +36,7 @@ export interface Prepare {
    * Owners that have a link to every rank; the rows of all others pass their relay.
    */
   'directOwners'?: (number)[];
+  'operation'?: "plan"|"exchange";
 }
 
 /**
@@ -39,7 +45,7 @@ export interface Prepare {
 export interface Prepare__Output {
   'epoch': (number);
   'step': (_ulysses_v1_StepKey__Output | null);
-  'plan': (_ulysses_v1_Plan__Output | null);
+  'plan'?: (_ulysses_v1_Plan__Output | null);
   'keep': (_ulysses_v1_Keep__Output);
   /**
    * Backward: whose stored forward to use.
@@ -51,6 +57,10 @@ export interface Prepare__Output {
    */
   'releaseForward': (boolean);
   /**
+   * The rank only relays.
+   */
+  'exchange'?: (_ulysses_v1_ExchangePlan__Output | null);
+  /**
    * Resolved: none, half or full. Says what forward keeps, and so what backward receives beside dout.
    */
   'kvCachePolicy': (_ulysses_v1_KvCachePolicy__Output);
@@ -58,4 +68,5 @@ export interface Prepare__Output {
    * Owners that have a link to every rank; the rows of all others pass their relay.
    */
   'directOwners': (number)[];
+  'operation'?: "plan"|"exchange";
 }

@@ -14,6 +14,10 @@ export const Tensor = {
    */
   TENSOR_DK: 'TENSOR_DK',
   TENSOR_DV: 'TENSOR_DV',
+  /**
+   * A tensor of any shape, in an exchange alone.
+   */
+  TENSOR_EXCHANGED: 'TENSOR_EXCHANGED',
 } as const;
 
 export type Tensor =
@@ -40,5 +44,10 @@ export type Tensor =
   | 8
   | 'TENSOR_DV'
   | 9
+  /**
+   * A tensor of any shape, in an exchange alone.
+   */
+  | 'TENSOR_EXCHANGED'
+  | 10
 
 export type Tensor__Output = typeof Tensor[keyof typeof Tensor]
