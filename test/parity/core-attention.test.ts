@@ -249,13 +249,15 @@ describe('a core attention of the caller’s own', () => {
 
   it('what does not go with it is refused by name', async () => {
     const core = plainCoreAttention();
+    // Calls are numbered as they are made: an owner that calls alone has a session of its own.
+    const alone = await connectOwners(cluster.address, OWNERS);
     const refusal = async (
       options: AttentionOptions,
       heads: readonly [number, number] = [4, 2],
     ): Promise<unknown> => {
       const shape = { rows: 4, batch: 1, qHeads: heads[0], kvHeads: heads[1], headSize: 8 };
       const { q, k, v } = stepInputs(shape, 6);
-      const attention = new UlyssesContextAttention(core, owners.clusters[0]!, options);
+      const attention = new UlyssesContextAttention(core, alone.clusters[0]!, options);
       return await attention.forward(q, k, v).catch((error: unknown) => error);
     };
     const field = (name: string, code: string): object => ({ code, details: { field: name } });
@@ -266,6 +268,9 @@ describe('a core attention of the caller’s own', () => {
     const aligned = { gatherSizeCalculator: new DefaultGatherSizeCalculator() };
     expect(await refusal(aligned)).toMatchObject(field('qHeads', 'SHAPE_MISMATCH'));
     expect(await refusal({}, [4, 3])).toMatchObject(field('kvHeads', 'SHAPE_MISMATCH'));
+    expect(await refusal({ kvCachePolicy: 'full' })).toMatchObject(field('kvCachePolicy', 'UNSUPPORTED'));
+    expect(await refusal({ keep: 'recompute' })).toMatchObject(field('keep', 'UNSUPPORTED'));
+    await alone.close();
   });
 
   it('owners whose attentions differ are told which, and results of other shapes are refused', async () => {
