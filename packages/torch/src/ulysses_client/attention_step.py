@@ -156,9 +156,11 @@ def with_replay(
     while True:
         if time.monotonic() >= deadline_at:
             raise DeadlineError(f"the call took longer than {limit_ms} ms")
+        coordinator = cluster.coordinators.current
         try:
             return attempt(first_attempt + replays, deadline_at)
         except UlyssesError as error:
+            cluster.coordinators.fail_over(coordinator, error)
             if not error.retryable:
                 raise
             waited_ms = (time.monotonic() - started_at) * 1000
