@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import grpc
 
@@ -87,11 +86,6 @@ class Cluster:
     def require_open(self) -> None:
         if self._closed:
             raise CancelledError("the connection to the cluster is closed")
-
-    def plan_step(self, request: coordinator_pb2.PlanStepRequest, timeout_seconds: float) -> Any:
-        """The call that lives as long as the step: an iterator of responses that can be cancelled."""
-        self.require_open()
-        return self.coordinators.current.plan_step(request, timeout=timeout_seconds)
 
     def open_step(self, rank: RankAddress, channel: StepChannel) -> TensorLink:
         """Registers a step on the link to its relay, which is connected when there is none that works."""

@@ -12,6 +12,7 @@ from .generated import coordinator_pb2
 from .wire.rpc import open_channel
 
 _PLAN_STEP = "/ulysses.v1.CoordinatorService/PlanStep"
+_SETTLE_STEP = "/ulysses.v1.CoordinatorService/SettleStep"
 _RELEASE = "/ulysses.v1.CoordinatorService/Release"
 
 
@@ -25,6 +26,11 @@ class Coordinator:
             _PLAN_STEP,
             coordinator_pb2.PlanStepRequest.SerializeToString,
             coordinator_pb2.PlanStepResponse.FromString,
+        )
+        self.settle_step: Any = self._channel.unary_unary(
+            _SETTLE_STEP,
+            coordinator_pb2.SettleStepRequest.SerializeToString,
+            coordinator_pb2.SettleStepResponse.FromString,
         )
         self.release: Any = self._channel.unary_unary(
             _RELEASE, coordinator_pb2.ReleaseRequest.SerializeToString, coordinator_pb2.ReleaseResponse.FromString
