@@ -29,6 +29,7 @@ const NOTES = `
 const sections = [
   { name: 'exchange', title: 'The exchange alone', command: 'npm run bench:exchange' },
   { name: 'step', title: 'Whole steps', command: 'npm run bench:step' },
+  { name: 'torch', title: 'Whole steps from PyTorch', command: 'npm run bench:torch' },
 ].map(({ name, title, command }) => section(title, command, readResults(name)));
 writeFileSync(PAGE, `${HEAD}\n${sections.join('\n')}${NOTES}`);
 

@@ -15,7 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from .cluster import Cluster
-from .errors import DeadlineError, HandleGoneError, OverloadedError, PeerLostError, UlyssesError
+from .committed_after_all import transport_failed
+from .errors import DeadlineError, HandleGoneError, OverloadedError, UlyssesError
 from .exchange.fold_partials import GradientFold
 from .exchange.owner_exchange import (
     OwnerExchange,
@@ -156,14 +157,16 @@ def with_replay(
     while True:
         if time.monotonic() >= deadline_at:
             raise DeadlineError(f"the call took longer than {limit_ms} ms")
+        coordinator = cluster.coordinators.current
         try:
             return attempt(first_attempt + replays, deadline_at)
         except UlyssesError as error:
+            cluster.coordinators.fail_over(coordinator, error)
             if not error.retryable:
                 raise
             waited_ms = (time.monotonic() - started_at) * 1000
             # A wrong address, or no cluster there.
-            never_reached = isinstance(error, PeerLostError) and "grpcStatus" in error.details and not cluster.contacted
+            never_reached = transport_failed(error) and not cluster.contacted
             pause = min(_FIRST_PAUSE_SECONDS * 2**replays, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.5)
             if (never_reached and waited_ms + pause * 1000 > options.first_contact_ms) or (
                 time.monotonic() + pause > deadline_at

@@ -9,20 +9,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import grpc
 
+from .coordinators import Coordinators
 from .errors import CancelledError, PeerLostError, ShapeMismatchError, UlyssesError, field_error
 from .exchange.step_channel import StepChannel
 from .exchange.tensor_link import TensorLink
 from .generated import coordinator_pb2
 from .plan.split_sizes import is_integer
 from .wire.convert import RankAddress, StepKey
-from .wire.rpc import open_channel, owner_party
+from .wire.rpc import owner_party
 
-_PLAN_STEP = "/ulysses.v1.CoordinatorService/PlanStep"
-_RELEASE = "/ulysses.v1.CoordinatorService/Release"
 _RELEASE_SECONDS = 5.0
 
 
@@ -32,7 +30,7 @@ class UlyssesWarning(UserWarning):
 
 @dataclass(frozen=True)
 class ConnectOptions:
-    #: `host:port` of the coordinator.
+    #: `host:port` of the coordinator, or of several with commas between them: one leads, and is found.
     address: str
     #: Name of the training job; many jobs share one cluster.
     job: str
@@ -59,15 +57,7 @@ class Cluster:
         self.options = options
         #: Whether the coordinator has ever answered: before, waiting for it to come back makes little sense.
         self.contacted = False
-        self._channel = open_channel(options.address, options.tls)
-        self._plan_step = self._channel.unary_stream(
-            _PLAN_STEP,
-            coordinator_pb2.PlanStepRequest.SerializeToString,
-            coordinator_pb2.PlanStepResponse.FromString,
-        )
-        self._release = self._channel.unary_unary(
-            _RELEASE, coordinator_pb2.ReleaseRequest.SerializeToString, coordinator_pb2.ReleaseResponse.FromString
-        )
+        self.coordinators = Coordinators(options.address, options.tls)
         self._calls = itertools.count()
         self._lock = threading.Lock()
         self._links: dict[RankAddress, TensorLink] = {}
@@ -96,11 +86,6 @@ class Cluster:
     def require_open(self) -> None:
         if self._closed:
             raise CancelledError("the connection to the cluster is closed")
-
-    def plan_step(self, request: coordinator_pb2.PlanStepRequest, timeout_seconds: float) -> Any:
-        """The call that lives as long as the step: an iterator of responses that can be cancelled."""
-        self.require_open()
-        return self._plan_step(request, timeout=timeout_seconds)
 
     def open_step(self, rank: RankAddress, channel: StepChannel) -> TensorLink:
         """Registers a step on the link to its relay, which is connected when there is none that works."""
@@ -147,7 +132,7 @@ class Cluster:
             return
         request = coordinator_pb2.ReleaseRequest(step=forward.to_proto())
         try:
-            self._release.future(request, timeout=_RELEASE_SECONDS)
+            self.coordinators.current.release.future(request, timeout=_RELEASE_SECONDS)
         except ValueError:
             # The channel was closed in the meantime; ranks free it when its time to live is over.
             return
@@ -163,7 +148,7 @@ class Cluster:
             channel.fail(CancelledError("the connection to the cluster was closed"))
         for link in links:
             link.close()
-        self._channel.close()
+        self.coordinators.close()
 
     def _link_lost(self, rank: RankAddress, reason: str) -> None:
         with self._lock:
@@ -188,7 +173,9 @@ def connect(
     on_replay: Callable[[UlyssesError, int], None] | None = None,
     tls: grpc.ChannelCredentials | None = None,
 ) -> Cluster:
-    """Connects to a cluster. The coordinator is called at the first step, so this succeeds even while it starts.
+    """Connects to a cluster: `host:port` of its coordinator, or of several with commas between them.
+
+    The coordinator is called at the first step, so this succeeds even while it starts.
 
     Raises CONFIG for an address that is not `host:port`, SHAPE_MISMATCH for an owner outside the count or several
     owners without a session name.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from .cluster import Cluster
+from .committed_after_all import committed_after_all, transport_failed
 from .errors import CancelledError, DeadlineError, InvariantError, UlyssesError
 from .exchange.owner_exchange import OwnerExchange, Receive, Send, owner_exchange
 from .exchange.step_channel import StepChannel
@@ -63,7 +64,8 @@ def run_step(cluster: Cluster, call: StepCall, deadline_at: float) -> StepOutcom
         forward=None if call.forward is None else call.forward.to_proto(),
         release_forward=call.release_forward,
     )
-    verdict = _Verdict(cluster.plan_step(request, max(0.001, deadline_at - time.monotonic())))
+    cluster.require_open()
+    verdict = _Verdict(cluster, request, call.key, deadline_at)
     try:
         planned = verdict.planned(deadline_at)
         cluster.contacted = True
@@ -110,8 +112,15 @@ def _move_rows(
 class _Verdict:
     """The call to the coordinator, which lives as long as the step; its end is the step's verdict."""
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
+    def __init__(
+        self, cluster: Cluster, request: coordinator_pb2.PlanStepRequest, key: StepKey, deadline_at: float
+    ) -> None:
+        self._options = cluster.options
+        self._coordinator = cluster.coordinators.current
+        self._key = key
+        self._deadline_at = deadline_at
+        self._ended = threading.Event()
+        self._call: Any = self._coordinator.plan_step(request, timeout=max(0.001, deadline_at - time.monotonic()))
         self._changed = threading.Condition()
         self._planned: Planned | None = None
         self._failure: UlyssesError | None = None
@@ -146,6 +155,7 @@ class _Verdict:
             return seen if self._failure is None else self._failure
 
     def close(self) -> None:
+        self._ended.set()
         self._call.cancel()
         self._thread.join()
 
@@ -164,11 +174,20 @@ class _Verdict:
             failure = error_from_call(error, "PlanStep")
         except UlyssesError as error:
             failure = error
+        committed = self._committed or self._settle(failure)
         with self._changed:
-            if not self._committed:
+            self._committed = committed
+            if not committed:
                 self._failure = failure
             self._pass_on()
             self._changed.notify_all()
+
+    def _settle(self, failure: UlyssesError) -> bool:
+        """A lone owner needs nobody, and repeats a step of which it heard no end."""
+        if self._planned is None or self._options.owner_count == 1 or not transport_failed(failure):
+            return False
+        key = replace(self._key, attempt=self._planned.attempt)
+        return committed_after_all(self._coordinator, self._options.owner_index, key, self._deadline_at, self._ended)
 
     def _pass_on(self) -> None:
         if self._channel is None:

@@ -120,7 +120,9 @@ class UlyssesContextAttention(nn.Module):
         q, k, v = autocast(q), autocast(k), autocast(v)
         check_inputs(q, k, v, self._layout)
         extent = None if attention_mask is None else attention_mask.shape[-1]
-        size_q, size_kv, calculator = self._gather_sizes(q, k, v, extent, attention_mask_lengths, kwargs)
+        size_q, size_kv, calculator, client_calculator = self._gather_sizes(
+            q, k, v, extent, attention_mask_lengths, kwargs
+        )
         out: Tensor
         out, _ = ops.attention(
             q,
@@ -141,6 +143,7 @@ class UlyssesContextAttention(nn.Module):
             size_q,
             size_kv,
             calculator,
+            client_calculator,
             self._keep if wants_gradients(q, k, v) else "none",
             *self._kv_cache,
         )
@@ -153,13 +156,13 @@ class UlyssesContextAttention(nn.Module):
 
     def _gather_sizes(
         self, q: Tensor, k: Tensor, v: Tensor, extent: int | None, lengths: Tensor | None, kwargs: dict[str, Any]
-    ) -> tuple[int | None, int | None, str | None]:
+    ) -> tuple[int | None, int | None, str | None, str | None]:
         """Sizes from a calculator of the caller's own; the known ones run in the coordinator, which sees all shards."""
         calculator = self._calculator
         if type(calculator) is DefaultGatherSizeCalculator:
-            return None, None, "default"
+            return None, None, "default", None
         if type(calculator) is DynamicGatherSizeCalculator:
-            return None, None, "dynamic"
+            return None, None, "dynamic", None
         rows = row_dimension(self._layout)
 
         def size(tensor: Literal["q", "kv"], shard: Tensor) -> int | None:
@@ -174,9 +177,7 @@ class UlyssesContextAttention(nn.Module):
 
         size_q = size("q", q)
         size_kv = size_q if q.shape[rows] == k.shape[rows] else size("kv", k)
-        if size_q is None or size_kv is None:
-            return None, None, "default"
-        return size_q, size_kv, None
+        return size_q, size_kv, None, type(calculator).__name__
 
 
 def _band(causal: bool, window_size: tuple[int, int]) -> tuple[int | None, int | None]:

@@ -38,6 +38,7 @@ def attention(
     gather_size_q: int | None,
     gather_size_kv: int | None,
     calculator: str | None,
+    client_calculator: str | None,
     keep: str,
     kv_cache_policy: str | None,
     kv_cache_budget_bytes: int | None,
@@ -69,6 +70,7 @@ def attention(
         gather_size_q=gather_size_q,
         gather_size_kv=gather_size_kv,
         gather_size_calculator=calculator,
+        client_calculator=client_calculator,
         kv_cache_policy=kv_cache_policy,  # type: ignore[arg-type]
         kv_cache_budget_bytes=kv_cache_budget_bytes,
         kv_cache_policy_unaligned=kv_cache_policy_unaligned,
@@ -112,9 +114,9 @@ def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
 
 def _backward(ctx: Any, dout: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if dout is None:
-        return (None,) * 22
+        return (None,) * 23
     q, k, v, handle = ctx.saved_tensors
-    return (*attention_backward(dout, q, k, v, handle, ctx.layout), *(None,) * 19)
+    return (*attention_backward(dout, q, k, v, handle, ctx.layout), *(None,) * 20)
 
 
 def _refuse_double_backward(ctx: Any, *_: Tensor | None) -> None:

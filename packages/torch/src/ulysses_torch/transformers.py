@@ -122,6 +122,7 @@ def _attend(
         None,
         None,
         "dynamic",
+        None,
         "store" if wants_gradients(q, k, v) else "none",
         None,
         None,

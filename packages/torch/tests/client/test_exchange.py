@@ -144,6 +144,17 @@ def test_nobody_at_the_address_is_said_within_five_seconds() -> None:
     assert time.monotonic() - started < 5
 
 
+def test_the_coordinator_that_works_is_found_among_several(cluster: TestCluster) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arrays = inputs(30)
+    with connect(f"127.0.0.1:{port}, {cluster.address}") as connection:
+        results = step(connection, view_of(30), *arrays)
+    for got, want in zip(results, attention_gradients(*arrays, scale=0.25), strict=True):
+        np.testing.assert_allclose(got, want, atol=2e-5)
+
+
 def test_a_silent_address_is_said_within_five_seconds() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

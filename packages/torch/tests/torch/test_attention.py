@@ -123,8 +123,9 @@ def test_rows_beyond_a_custom_gather_size_are_zero(connection: Cluster) -> None:
     for result, want in zip(got, whole, strict=True):
         assert not result[41:].any()
         assert torch.equal(result[:41], want)
-    with pytest.raises(ShapeMismatchError):
+    with pytest.raises(ShapeMismatchError) as refused:
         attention(*inputs[:3], gather_size=51)
+    assert refused.value.details["calculator"] == "FromKwargs"
 
 
 def test_lengths_say_how_much_of_a_padded_batch_is_exchanged(connection: Cluster) -> None:

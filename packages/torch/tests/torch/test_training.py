@@ -113,7 +113,7 @@ def test_the_operators_are_what_they_say_to_the_compiler(connection: Cluster) ->
     tensors = [torch.randn(2, 9, heads, 8, requires_grad=True) for heads in (4, 2, 2)]
     arguments = (
         *tensors, None, None, None, None, None, None,
-        attention._runtime_number, "bshd", None, 0, 0.25, None, None, None, "dynamic", "store", None, None, False,
+        attention._runtime_number, "bshd", None, 0, 0.25, None, None, None, "dynamic", None, "store", None, None, False,
     )  # fmt: skip
     torch.library.opcheck(
         torch.ops.ulysses.attention.default,

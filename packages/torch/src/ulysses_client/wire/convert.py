@@ -72,6 +72,8 @@ class StepView:
     gather_size_kv: int | None = None
     #: `default` or `dynamic`; None: the coordinator's own, or the sizes above.
     gather_size_calculator: str | None = None
+    #: Name of the calculator that ran here: sizes that it left out mean an aligned exchange.
+    client_calculator: str | None = None
     #: None: the cluster's default, as for the budget of policy auto.
     kv_cache_policy: KvCacheChoice | None = None
     kv_cache_budget_bytes: int | None = None
@@ -97,6 +99,7 @@ class StepView:
             gather_size_q=self.gather_size_q,
             gather_size_kv=self.gather_size_kv,
             gather_size_calculator=self.gather_size_calculator or "",
+            client_calculator=self.client_calculator or "",
             kv_cache_policy=0 if self.kv_cache_policy is None else _CHOICES[self.kv_cache_policy],  # type: ignore[arg-type]
             kv_cache_budget_bytes=self.kv_cache_budget_bytes,
             kv_cache_policy_unaligned=self.kv_cache_policy_unaligned,

@@ -1,0 +1,83 @@
+"""The coordinators of one cluster, of which one leads."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import grpc
+
+from .errors import PeerLostError, UlyssesError
+from .generated import coordinator_pb2
+from .wire.rpc import open_channel
+
+_PLAN_STEP = "/ulysses.v1.CoordinatorService/PlanStep"
+_SETTLE_STEP = "/ulysses.v1.CoordinatorService/SettleStep"
+_RELEASE = "/ulysses.v1.CoordinatorService/Release"
+
+
+class Coordinator:
+    """The calls of one coordinator; connected by the first one."""
+
+    def __init__(self, address: str, tls: grpc.ChannelCredentials | None) -> None:
+        self.address = address
+        self._channel = open_channel(address, tls)
+        self.plan_step: Any = self._channel.unary_stream(
+            _PLAN_STEP,
+            coordinator_pb2.PlanStepRequest.SerializeToString,
+            coordinator_pb2.PlanStepResponse.FromString,
+        )
+        self.settle_step: Any = self._channel.unary_unary(
+            _SETTLE_STEP,
+            coordinator_pb2.SettleStepRequest.SerializeToString,
+            coordinator_pb2.SettleStepResponse.FromString,
+        )
+        self.release: Any = self._channel.unary_unary(
+            _RELEASE, coordinator_pb2.ReleaseRequest.SerializeToString, coordinator_pb2.ReleaseResponse.FromString
+        )
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class Coordinators:
+    """Calls go to the coordinator that last worked.
+
+    A connection stays open when another takes its place, as calls may still run on it.
+    """
+
+    def __init__(self, addresses: str, tls: grpc.ChannelCredentials | None) -> None:
+        self._addresses = [address.strip() for address in addresses.split(",")]
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._known: dict[str, Coordinator] = {}
+        first, *_ = (self._connect(address) for address in self._addresses)
+        self._current = first
+
+    @property
+    def current(self) -> Coordinator:
+        return self._current
+
+    def fail_over(self, used: Coordinator, error: UlyssesError) -> None:
+        """Turns to another coordinator if `error`, which came from `used`, says that another is better."""
+        with self._lock:
+            # Another call may have turned already.
+            if used is not self._current or not isinstance(error, PeerLostError):
+                return
+            leader = error.details.get("leader")
+            if leader is not None:
+                self._current = self._connect(leader)
+            elif error.field == "leader" or "grpcStatus" in error.details:
+                # It does not lead and knows nobody who does, or it cannot be reached.
+                known = self._addresses.index(used.address) if used.address in self._addresses else -1
+                self._current = self._connect(self._addresses[(known + 1) % len(self._addresses)])
+
+    def close(self) -> None:
+        for coordinator in self._known.values():
+            coordinator.close()
+
+    def _connect(self, address: str) -> Coordinator:
+        existing = self._known.get(address)
+        if existing is None:
+            existing = self._known[address] = Coordinator(address, self._tls)
+        return existing
