@@ -2,7 +2,12 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { connectCoordinator, type CoordinatorClient, type RankStatus } from '@ulysses/rpc';
+import {
+  connectCoordinator,
+  type ClusterStatus,
+  type CoordinatorClient,
+  type RankStatus,
+} from '@ulysses/rpc';
 
 export interface ClusterOptions {
   readonly cpSize: number;
@@ -74,6 +79,11 @@ export class TestCluster {
     await this.#until('a step runs', (ranks) => ranks.every(({ stepsRunning }) => stepsRunning > 0));
   }
 
+  /** Resolves when the coordinator has a step, which may still wait for owners or ranks. */
+  async untilStepIsKnown(): Promise<void> {
+    await this.#until('the coordinator has a step', (_, { stepsRunning }) => stepsRunning > 0);
+  }
+
   /** Resolves when no rank takes part in a step. */
   async untilIdle(): Promise<void> {
     await this.#until('no step runs', (ranks) => ranks.every(({ stepsRunning }) => stepsRunning === 0));
@@ -97,11 +107,14 @@ export class TestCluster {
     return ranks.map(({ storeBytes }) => storeBytes);
   }
 
-  async #until(what: string, holds: (ranks: readonly RankStatus[]) => boolean): Promise<void> {
+  async #until(
+    what: string,
+    holds: (ranks: readonly RankStatus[], status: ClusterStatus) => boolean,
+  ): Promise<void> {
     const deadline = performance.now() + READY_MS;
     for (;;) {
-      const { ranks } = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
-      if (ranks.length > 0 && holds(ranks)) return;
+      const status = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
+      if (status.ranks.length > 0 && holds(status.ranks, status)) return;
       if (performance.now() > deadline) throw new Error(`not within ${READY_MS} ms: ${what}`);
     }
   }
@@ -155,6 +168,26 @@ export async function startSingleRank(): Promise<{ readonly address: string; sto
     stop: async () => {
       await stop(rank);
       await stop(coordinator);
+    },
+  };
+}
+
+/** A coordinator whose ranks never come. */
+export async function startCoordinator(
+  cpSize: number,
+): Promise<{ readonly address: string; status(): Promise<ClusterStatus>; stop(): Promise<void> }> {
+  const size = ['--context-parallel-size', String(cpSize)];
+  const { child, firstLine } = await startProcess([CLI, 'coordinator', ...size, '--log-level', 'warn']);
+  const address = firstLine.controlAddress ?? '';
+  const client = connectCoordinator(address);
+  return {
+    address,
+    status: () => client.getStatus({}, { deadlineMs: READY_MS }),
+    stop: async () => {
+      client.close();
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
     },
   };
 }

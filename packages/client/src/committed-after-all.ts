@@ -1,4 +1,4 @@
-import type { UlyssesError} from '@ulysses/errors';
+import type { UlyssesError } from '@ulysses/errors';
 import { toUlyssesError } from '@ulysses/errors';
 import type { StepKey } from '@ulysses/native';
 import { delay } from '@ulysses/runtime';

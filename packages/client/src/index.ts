@@ -1,7 +1,12 @@
 export { connect, type Cluster, type ClusterWarning, type ConnectOptions } from './cluster.js';
 export { UlyssesContextAttention, type CoreAttention } from './ulysses-context-attention.js';
 export type { AttentionOptions, CallOptions } from './attention-options.js';
-export type { AttentionGradients, AttentionResult, BackwardOptions } from './attention-result.js';
+export type {
+  AttentionGradients,
+  AttentionResult,
+  BackwardOptions,
+  ReleaseOptions,
+} from './attention-result.js';
 export type { StepReport } from './step-report.js';
 export type { TensorView } from './tensor-view.js';
 export {
