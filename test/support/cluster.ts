@@ -15,6 +15,8 @@ export interface ClusterOptions {
   readonly flags?: readonly string[];
   /** Its processes collect garbage often, so that their resident memory is what they hold. @default false */
   readonly collectOften?: boolean;
+  /** More environment of its processes. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 interface RankProcess {
@@ -43,14 +45,17 @@ const READY_MS = 30_000;
 export class TestCluster {
   readonly address: string;
   readonly coordinatorPid: number;
+  /** The last lines that its processes logged. */
+  readonly log: readonly string[];
   readonly #launcher: ChildProcess;
   readonly #coordinator: CoordinatorClient;
   #ranks: readonly RankProcess[];
   #complete = true;
   #onChange: (() => void)[] = [];
 
-  constructor(launcher: ChildProcess, ready: LauncherLine) {
+  constructor(launcher: ChildProcess, ready: LauncherLine, log: readonly string[]) {
     this.#launcher = launcher;
+    this.log = log;
     this.address = ready.address ?? '';
     this.coordinatorPid = ready.coordinator?.pid ?? 0;
     this.#ranks = ready.ranks ?? [];
@@ -139,13 +144,13 @@ const CLI = fileURLToPath(new URL('../../services/cli/dist/main.js', import.meta
 const COLLECT_OFTEN = { NODE_OPTIONS: `--import ${new URL('collect-often.mjs', import.meta.url).href}` };
 
 export async function startCluster(options: ClusterOptions): Promise<TestCluster> {
-  const { cpSize, flags = [], collectOften = false } = options;
+  const { cpSize, flags = [], collectOften = false, env = {} } = options;
   const size = ['--context-parallel-size', String(cpSize)];
-  const { child, firstLine, onLine } = await startProcess(
+  const { child, firstLine, log, onLine } = await startProcess(
     [CLI, 'up', '--json', '--log-level', 'warn', ...size, ...flags],
-    collectOften ? COLLECT_OFTEN : {},
+    { ...env, ...(collectOften ? COLLECT_OFTEN : {}) },
   );
-  const cluster = new TestCluster(child, firstLine);
+  const cluster = new TestCluster(child, firstLine, log);
   onLine((line) => {
     cluster.handle(line);
   });
@@ -195,6 +200,7 @@ export async function startCoordinator(
 interface StartedProcess {
   readonly child: ChildProcess;
   readonly firstLine: LauncherLine;
+  readonly log: readonly string[];
   /** Hears of every later line. */
   readonly onLine: (listener: (line: LauncherLine) => void) => void;
 }
@@ -230,7 +236,7 @@ async function startProcess(
       const line = JSON.parse(text) as LauncherLine;
       if (line.ready === true) {
         clearTimeout(timer);
-        resolve({ child, firstLine: line, onLine: (next) => (listener = next) });
+        resolve({ child, firstLine: line, log, onLine: (next) => (listener = next) });
       } else listener?.(line);
     });
   });

@@ -15,7 +15,6 @@ import type { Planned, StepView } from '@ulysses/rpc';
 import { linkSignals } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
 import { committedAfterAll } from './committed-after-all.js';
-import { shuffled } from './shuffled.js';
 
 /** One pass of one call, as this owner takes part in it. */
 export interface StepCall {
@@ -106,7 +105,7 @@ async function moveRows(
   exchange: OwnerExchange,
   committed: Promise<void>,
 ): Promise<{ bytesSent: number; bytesReceived: number }> {
-  const { ownerIndex, sliceOrderSeed } = cluster.options;
+  const { ownerIndex } = cluster.options;
   const relay = planned.ranks[relayOf(ownerIndex, planned.ranks.length)];
   if (relay === undefined) throw new UlyssesError('PLAN_INVALID', 'the plan has no ranks');
   let channel: StepChannel | null = null;
@@ -137,7 +136,7 @@ async function moveRows(
         }),
       );
     });
-    for (const send of sliceOrderSeed === null ? sends : shuffled(sends, sliceOrderSeed + key.call)) {
+    for (const send of sends) {
       opened.send(send.destination, send.tensor, send.number, send.place);
     }
     const rows = Promise.all([opened.received, opened.sent]);
