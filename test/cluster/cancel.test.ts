@@ -1,10 +1,18 @@
-import { connect, UlyssesContextAttention, type Cluster } from '@ulysses/client';
+import { randomUUID } from 'node:crypto';
+import {
+  connect,
+  UlyssesContextAttention,
+  type AttentionResult,
+  type Cluster,
+  type TensorView,
+} from '@ulysses/client';
 import { UlyssesError } from '@ulysses/errors';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startCluster, type TestCluster } from '../support/cluster.js';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { startCluster, startCoordinator, type TestCluster } from '../support/cluster.js';
 import { stepInputs } from '../support/step-inputs.js';
 
 const LONG = stepInputs({ rows: 6001, batch: 1, qHeads: 6, kvHeads: 6, headSize: 64 }, 4);
+const MIDDLE = stepInputs({ rows: 2001, batch: 1, qHeads: 3, kvHeads: 3, headSize: 64 }, 4);
 const SMALL = stepInputs({ rows: 9, batch: 1, qHeads: 3, kvHeads: 3, headSize: 8 }, 4);
 
 let cluster: TestCluster;
@@ -26,6 +34,10 @@ async function errorOf(call: Promise<unknown>): Promise<UlyssesError> {
   );
   if (error instanceof UlyssesError) return error;
   throw error;
+}
+
+function bytesOf({ data }: TensorView): Buffer {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
 
 async function expectIdle(): Promise<void> {
@@ -84,5 +96,126 @@ describe('a step that is given up', () => {
     expect((await errorOf(forgotten.backward(SMALL.dout))).code).toBe('HANDLE_GONE');
     await cluster.untilIdle();
     expect(await cluster.storeBytes()).toBe(0);
+  });
+});
+
+describe('a backward that is given up', () => {
+  it('by its signal or its deadline leaves the handle as it was: the next backward has the same bits', async () => {
+    const attention = new UlyssesContextAttention(null, connection);
+    const step = await attention.forward(MIDDLE.q, MIDDLE.k, MIDDLE.v);
+    const stored = await cluster.storeBytes();
+    expect(stored).toBeGreaterThan(0);
+    const whole = await step.backward(MIDDLE.dout, { retain: true });
+
+    const controller = new AbortController();
+    const call = errorOf(step.backward(MIDDLE.dout, { signal: controller.signal }));
+    await cluster.untilStepRuns();
+    controller.abort();
+    expect((await call).code).toBe('CANCELLED');
+    await cluster.untilIdle();
+    expect((await errorOf(step.backward(MIDDLE.dout, { deadlineMs: 20 }))).code).toBe('DEADLINE');
+    await cluster.untilIdle();
+    expect(await cluster.storeBytes()).toBe(stored);
+
+    const again = await step.backward(MIDDLE.dout);
+    for (const name of ['dq', 'dk', 'dv'] as const) {
+      expect(bytesOf(again[name]).equals(bytesOf(whole[name]))).toBe(true);
+    }
+    await cluster.untilStoreIsEmpty();
+  });
+});
+
+describe('a call that is given up before its step runs', () => {
+  it('while it waits for other owners: CANCELLED, they hear who is missing, and their next call works', async () => {
+    const session = randomUUID();
+    const owners = await Promise.all(
+      [0, 1].map((ownerIndex) =>
+        connect({ address: cluster.address, session, ownerIndex, ownerCount: 2, deadlineMs: 20_000 }),
+      ),
+    );
+    const attentions = owners.map((owner) => new UlyssesContextAttention(null, owner));
+    const forward = (owner: number, call = {}): Promise<AttentionResult> =>
+      attentions[owner]!.forward(SMALL.q, SMALL.k, SMALL.v, call);
+    try {
+      const controller = new AbortController();
+      const waiting = errorOf(forward(0, { signal: controller.signal }));
+      await cluster.untilStepIsKnown();
+      controller.abort();
+      expect((await waiting).code).toBe('CANCELLED');
+      const left = await errorOf(forward(1, { deadlineMs: 500 }));
+      expect(left).toMatchObject({
+        code: 'DEADLINE',
+        message: 'the deadline passed: owner 0 of 2 did not call',
+      });
+      const steps = await Promise.all([forward(0), forward(1)]);
+      await Promise.all(steps.map((step) => step.release()));
+    } finally {
+      await Promise.all(owners.map((owner) => owner.close()));
+    }
+  });
+
+  it('while the cluster is incomplete: CANCELLED or DEADLINE, which says so, and nothing is left', async () => {
+    const alone = await startCoordinator(2);
+    const waiting = await connect({ address: alone.address });
+    try {
+      const attention = new UlyssesContextAttention(null, waiting);
+      const controller = new AbortController();
+      const cancelled = errorOf(attention.forward(SMALL.q, SMALL.k, SMALL.v, { signal: controller.signal }));
+      await vi.waitUntil(async () => (await alone.status()).stepsRunning === 1, { timeout: 10_000 });
+      controller.abort();
+      expect((await cancelled).code).toBe('CANCELLED');
+      const late = await errorOf(attention.forward(SMALL.q, SMALL.k, SMALL.v, { deadlineMs: 300 }));
+      expect(late).toMatchObject({
+        code: 'DEADLINE',
+        message: 'the deadline passed: the step was still in phase wait for all ranks',
+      });
+      await vi.waitUntil(async () => (await alone.status()).stepsRunning === 0, { timeout: 10_000 });
+    } finally {
+      await waiting.close();
+      await alone.stop();
+    }
+  });
+
+  it('between two attempts: CANCELLED, and there is no further attempt', async () => {
+    const controller = new AbortController();
+    let replays = 0;
+    const replaying = await connect({
+      address: cluster.address,
+      onReplay: () => {
+        replays++;
+        controller.abort();
+      },
+    });
+    try {
+      const attention = new UlyssesContextAttention(null, replaying);
+      const call = errorOf(attention.forward(LONG.q, LONG.k, LONG.v, { signal: controller.signal }));
+      await cluster.untilStepRuns();
+      cluster.kill(1);
+      expect((await call).code).toBe('CANCELLED');
+      expect(replays).toBe(1);
+      await cluster.untilComplete();
+      await expectIdle();
+    } finally {
+      await replaying.close();
+    }
+  });
+});
+
+describe('a coordinator that does not answer', () => {
+  it('holds release no longer than its deadline or signal, and a later release is heard', async () => {
+    const kept = await new UlyssesContextAttention(null, connection).forward(SMALL.q, SMALL.k, SMALL.v);
+    process.kill(cluster.coordinatorPid, 'SIGSTOP');
+    try {
+      expect((await errorOf(kept.release({ deadlineMs: 100 }))).code).toBe('DEADLINE');
+      const controller = new AbortController();
+      const call = errorOf(kept.release({ signal: controller.signal }));
+      controller.abort();
+      expect((await call).code).toBe('CANCELLED');
+      expect((await errorOf(kept.backward(SMALL.dout))).code).toBe('HANDLE_GONE');
+    } finally {
+      process.kill(cluster.coordinatorPid, 'SIGCONT');
+    }
+    await kept.release();
+    await cluster.untilStoreIsEmpty();
   });
 });

@@ -2,7 +2,12 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { connectCoordinator, type CoordinatorClient, type RankStatus } from '@ulysses/rpc';
+import {
+  connectCoordinator,
+  type ClusterStatus,
+  type CoordinatorClient,
+  type RankStatus,
+} from '@ulysses/rpc';
 
 export interface ClusterOptions {
   readonly cpSize: number;
@@ -10,6 +15,8 @@ export interface ClusterOptions {
   readonly flags?: readonly string[];
   /** Its processes collect garbage often, so that their resident memory is what they hold. @default false */
   readonly collectOften?: boolean;
+  /** More environment of its processes. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 interface RankProcess {
@@ -39,14 +46,17 @@ const READY_MS = 30_000;
 export class TestCluster {
   readonly address: string;
   readonly coordinatorPid: number;
+  /** The last lines that its processes logged. */
+  readonly log: readonly string[];
   readonly #launcher: ChildProcess;
   readonly #coordinator: CoordinatorClient;
   #ranks: readonly RankProcess[];
   #complete = true;
   #onChange: (() => void)[] = [];
 
-  constructor(launcher: ChildProcess, ready: LauncherLine) {
+  constructor(launcher: ChildProcess, ready: LauncherLine, log: readonly string[]) {
     this.#launcher = launcher;
+    this.log = log;
     this.address = ready.address ?? '';
     this.coordinatorPid = ready.coordinator?.pid ?? 0;
     this.#ranks = ready.ranks ?? [];
@@ -75,6 +85,11 @@ export class TestCluster {
     await this.#until('a step runs', (ranks) => ranks.every(({ stepsRunning }) => stepsRunning > 0));
   }
 
+  /** Resolves when the coordinator has a step, which may still wait for owners or ranks. */
+  async untilStepIsKnown(): Promise<void> {
+    await this.#until('the coordinator has a step', (_, { stepsRunning }) => stepsRunning > 0);
+  }
+
   /** Resolves when no rank takes part in a step. */
   async untilIdle(): Promise<void> {
     await this.#until('no step runs', (ranks) => ranks.every(({ stepsRunning }) => stepsRunning === 0));
@@ -98,11 +113,14 @@ export class TestCluster {
     return ranks.map(({ storeBytes }) => storeBytes);
   }
 
-  async #until(what: string, holds: (ranks: readonly RankStatus[]) => boolean): Promise<void> {
+  async #until(
+    what: string,
+    holds: (ranks: readonly RankStatus[], status: ClusterStatus) => boolean,
+  ): Promise<void> {
     const deadline = performance.now() + READY_MS;
     for (;;) {
-      const { ranks } = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
-      if (ranks.length > 0 && holds(ranks)) return;
+      const status = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
+      if (status.ranks.length > 0 && holds(status.ranks, status)) return;
       if (performance.now() > deadline) throw new Error(`not within ${READY_MS} ms: ${what}`);
     }
   }
@@ -127,13 +145,13 @@ const CLI = fileURLToPath(new URL('../../services/cli/dist/main.js', import.meta
 const COLLECT_OFTEN = { NODE_OPTIONS: `--import ${new URL('collect-often.mjs', import.meta.url).href}` };
 
 export async function startCluster(options: ClusterOptions): Promise<TestCluster> {
-  const { cpSize, flags = [], collectOften = false } = options;
+  const { cpSize, flags = [], collectOften = false, env = {} } = options;
   const size = ['--context-parallel-size', String(cpSize)];
-  const { child, firstLine, onLine } = await startProcess(
+  const { child, firstLine, log, onLine } = await startProcess(
     [CLI, 'up', '--json', '--log-level', 'warn', ...size, ...flags],
-    collectOften ? COLLECT_OFTEN : {},
+    { ...env, ...(collectOften ? COLLECT_OFTEN : {}) },
   );
-  const cluster = new TestCluster(child, firstLine);
+  const cluster = new TestCluster(child, firstLine, log);
   onLine((line) => {
     cluster.handle(line);
   });
@@ -160,9 +178,30 @@ export async function startSingleRank(): Promise<{ readonly address: string; sto
   };
 }
 
+/** A coordinator whose ranks never come. */
+export async function startCoordinator(
+  cpSize: number,
+): Promise<{ readonly address: string; status(): Promise<ClusterStatus>; stop(): Promise<void> }> {
+  const size = ['--context-parallel-size', String(cpSize)];
+  const { child, firstLine } = await startProcess([CLI, 'coordinator', ...size, '--log-level', 'warn']);
+  const address = firstLine.controlAddress ?? '';
+  const client = connectCoordinator(address);
+  return {
+    address,
+    status: () => client.getStatus({}, { deadlineMs: READY_MS }),
+    stop: async () => {
+      client.close();
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}
+
 export interface StartedProcess {
   readonly child: ChildProcess;
   readonly firstLine: LauncherLine;
+  readonly log: readonly string[];
   /** Hears of every later line. */
   readonly onLine: (listener: (line: LauncherLine) => void) => void;
 }
@@ -198,7 +237,7 @@ export async function startProcess(
       const line = JSON.parse(text) as LauncherLine;
       if (line.ready === true) {
         clearTimeout(timer);
-        resolve({ child, firstLine: line, onLine: (next) => (listener = next) });
+        resolve({ child, firstLine: line, log, onLine: (next) => (listener = next) });
       } else listener?.(line);
     });
   });

@@ -22,6 +22,12 @@ export interface BackwardOptions {
   readonly deadlineMs?: number;
 }
 
+export interface ReleaseOptions {
+  readonly signal?: AbortSignal;
+  /** @default that of the connection */
+  readonly deadlineMs?: number;
+}
+
 export interface AttentionGradients {
   readonly dq: TensorView;
   readonly dk: TensorView;
@@ -117,9 +123,14 @@ export class AttentionResult {
     }
   }
 
-  /** Frees the handle here and on the ranks; `out` and `lse` stay valid. Harmless when repeated. */
-  async release(): Promise<void> {
-    await this.#handle.release();
+  /**
+   * Frees the handle, here at once and on the ranks; `out` and `lse` stay valid. Harmless when repeated. Ranks that did not hear
+   * of it free theirs when its time to live ends.
+   *
+   * @throws DEADLINE, CANCELLED or PEER_LOST when the coordinator did not say that it told the ranks
+   */
+  async release(options: ReleaseOptions = {}): Promise<void> {
+    await this.#handle.release(options);
   }
 
   #gradientViews({ dq, dk, dv }: Gradients, report: StepReport): AttentionGradients {

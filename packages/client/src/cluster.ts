@@ -37,13 +37,9 @@ export interface ConnectOptions {
   readonly onReplay?: (error: UlyssesError, attempt: number) => void;
   /** Hears of each kind of warning once. @default `process.emitWarning` */
   readonly onWarning?: (warning: ClusterWarning) => void;
-  /** Sends slices in an order shuffled by this seed; results do not depend on it. For tests. */
-  readonly sliceOrderSeed?: number;
 }
 
-export interface ResolvedConnectOptions extends Required<Omit<ConnectOptions, 'sliceOrderSeed'>> {
-  readonly sliceOrderSeed: number | null;
-}
+export type ResolvedConnectOptions = Required<ConnectOptions>;
 
 /**
  * A connection to a cluster, held by one sequence owner: the control connection to the coordinator and the tensor links to
@@ -164,7 +160,6 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     maxReplays: options.maxReplays ?? Infinity,
     onReplay: options.onReplay ?? (() => undefined),
     onWarning: options.onWarning ?? emitWarning,
-    sliceOrderSeed: options.sliceOrderSeed ?? null,
   });
 }
 

@@ -21,7 +21,8 @@ export class ForwardHandle {
   readonly inputs: ForwardInputs;
   #key: StepKey;
   #view: StepView;
-  #freed = false;
+  #inputsFreed = false;
+  #ranksFreed = false;
 
   constructor({ cluster, key, view, inputs }: ForwardHandleOptions) {
     this.#cluster = cluster;
@@ -43,7 +44,7 @@ export class ForwardHandle {
 
   /** @throws HANDLE_GONE when there is nothing for a backward */
   requireLive(): void {
-    if (!this.#freed) return;
+    if (!this.#inputsFreed) return;
     const why = this.#view.keep === 'none' ? "the forward ran with keep 'none'" : 'it was released';
     throw new UlyssesError('HANDLE_GONE', `the forward is not stored: ${why}`, { field: 'forward' });
   }
@@ -61,18 +62,28 @@ export class ForwardHandle {
     repeated.lse.free();
   }
 
-  /** Frees the inputs; for a handle whose ranks' part is gone already. */
+  /** For a handle whose ranks' part is gone already. */
   free(): void {
-    if (this.#freed) return;
-    this.#freed = true;
-    for (const region of Object.values(this.inputs) as ForwardInputs['q'][]) region.free();
+    this.#freeInputs();
+    this.#ranksFreed = true;
   }
 
-  /** Frees both parts; the second time it does nothing. */
-  async release(): Promise<void> {
-    if (this.#freed) return;
-    this.free();
-    if (this.#view.keep === 'store') await this.#cluster.coordinator.release({ step: this.#key });
+  /** Frees both parts, the one here at once. May be repeated when the coordinator did not answer; otherwise it then does nothing. */
+  async release({ signal, deadlineMs }: { signal?: AbortSignal; deadlineMs?: number } = {}): Promise<void> {
+    this.#freeInputs();
+    if (this.#ranksFreed || this.#view.keep !== 'store') return;
+    const { coordinator, options } = this.#cluster;
+    await coordinator.release(
+      { step: this.#key },
+      { deadlineMs: deadlineMs ?? options.deadlineMs, ...(signal === undefined ? {} : { signal }) },
+    );
+    this.#ranksFreed = true;
+  }
+
+  #freeInputs(): void {
+    if (this.#inputsFreed) return;
+    this.#inputsFreed = true;
+    for (const region of Object.values(this.inputs) as ForwardInputs['q'][]) region.free();
   }
 }
 

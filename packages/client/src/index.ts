@@ -8,7 +8,12 @@ export type {
 } from './core-attention.js';
 export type { CoreAttentionReport, CoreAttentionResult } from './core-attention-result.js';
 export type { AttentionOptions, CallOptions } from './attention-options.js';
-export type { AttentionGradients, AttentionResult, BackwardOptions } from './attention-result.js';
+export type {
+  AttentionGradients,
+  AttentionResult,
+  BackwardOptions,
+  ReleaseOptions,
+} from './attention-result.js';
 export {
   exchange,
   type ExchangeOptions,

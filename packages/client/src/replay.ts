@@ -1,10 +1,15 @@
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
 import { delay } from '@ulysses/runtime';
-import type { Cluster } from './cluster.js';
+import type { Cluster, ResolvedConnectOptions } from './cluster.js';
 
 export interface ReplayOptions {
   readonly deadlineMs: number;
   readonly signal: AbortSignal | null;
+}
+
+/** What a replay needs to know of a connection. */
+export interface ReplayingCluster extends Pick<Cluster, 'contacted'> {
+  readonly options: Pick<ResolvedConnectOptions, 'maxReplays' | 'firstContactMs' | 'onReplay'>;
 }
 
 /** What one attempt is given: the attempt number to ask for, what is left of the deadline, and a signal. */
@@ -22,7 +27,7 @@ const LONGEST_PAUSE_MS = 500;
  * Inputs must still be what they were: a replayed step computes the same bits.
  */
 export async function withReplay<T>(
-  cluster: Cluster,
+  cluster: ReplayingCluster,
   { deadlineMs, signal }: ReplayOptions,
   firstAttempt: number,
   attempt: (context: AttemptContext) => Promise<T>,
@@ -53,7 +58,7 @@ export async function withReplay<T>(
 }
 
 /** The transport failed, and always has: a wrong address, or no cluster there. */
-function neverReached(cluster: Cluster, error: UlyssesError): boolean {
+function neverReached(cluster: ReplayingCluster, error: UlyssesError): boolean {
   return transportFailed(error) && !cluster.contacted;
 }
 

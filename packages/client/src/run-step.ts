@@ -6,7 +6,6 @@ import { isExchangeView, type ExchangeView, type Planned, type StepView } from '
 import { linkSignals } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
 import { committedAfterAll } from './committed-after-all.js';
-import { shuffled } from './shuffled.js';
 
 /** One pass of one call, as this owner takes part in it. `P` is the plan of its operation. */
 export interface StepCall<P extends Plan | ExchangePlan> {
@@ -112,7 +111,7 @@ async function moveRows<P extends Plan | ExchangePlan>(
   plan: P,
   committed: Promise<void>,
 ): Promise<{ bytesSent: number; bytesReceived: number }> {
-  const { ownerIndex, ownerCount, sliceOrderSeed } = cluster.options;
+  const { ownerIndex, ownerCount } = cluster.options;
   let channel: StepChannel | null = null;
   let stopListening = (): void => undefined;
   try {
@@ -140,7 +139,7 @@ async function moveRows<P extends Plan | ExchangePlan>(
         }),
       );
     });
-    for (const send of sliceOrderSeed === null ? sends : shuffled(sends, sliceOrderSeed + key.call)) {
+    for (const send of sends) {
       opened.send(send.destination, send.tensor, send.number, send.place);
     }
     const rows = Promise.all([opened.received, opened.sent]);

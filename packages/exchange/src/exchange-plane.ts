@@ -1,4 +1,5 @@
 import { TensorPlane, type PlaneEvent, type StepKey, type StepRegistration } from '@ulysses/native';
+import { sliceOrderSeed } from './slice-order-seed.js';
 import { StepChannel } from './step-channel.js';
 
 export interface ExchangePlaneOptions {
@@ -6,15 +7,20 @@ export interface ExchangePlaneOptions {
   readonly listen: string | null;
   /** A link broke or ended; steps that use it are the caller's to fail. */
   readonly onLinkLost: (link: string, reason: string) => void;
+  /** For tests: the order in which a step's slices leave. @default `sliceOrderSeed()` */
+  readonly sliceOrderSeed?: number | null;
 }
 
 /** A tensor plane whose events are dispatched to the step they are about. */
 export class ExchangePlane {
   readonly #channels = new Map<string, StepChannel>();
   readonly #plane: TensorPlane;
+  /** Null: slices leave as they come. */
+  readonly sliceOrderSeed: number | null;
 
-  private constructor(plane: TensorPlane) {
+  private constructor(plane: TensorPlane, sliceOrderSeed: number | null) {
     this.#plane = plane;
+    this.sliceOrderSeed = sliceOrderSeed;
   }
 
   static async open(options: ExchangePlaneOptions): Promise<ExchangePlane> {
@@ -27,7 +33,7 @@ export class ExchangePlane {
         else self.plane?.dispatch(event);
       },
     });
-    self.plane = new ExchangePlane(plane);
+    self.plane = new ExchangePlane(plane, options.sliceOrderSeed ?? sliceOrderSeed());
     return self.plane;
   }
 
@@ -56,7 +62,10 @@ export class ExchangePlane {
   /** Reserves a step; payload for it is refused before this call and after the channel's `close`. */
   openStep(registration: StepRegistration): StepChannel {
     const name = stepName(registration.key);
-    const channel = new StepChannel(this.#plane, registration, () => this.#channels.delete(name));
+    const channel = new StepChannel(this.#plane, registration, {
+      sliceOrderSeed: this.sliceOrderSeed,
+      onClose: () => this.#channels.delete(name),
+    });
     this.#channels.set(name, channel);
     return channel;
   }

@@ -9,6 +9,13 @@ import type {
   TensorPlane,
 } from '@ulysses/native';
 import { Deferred } from '@ulysses/runtime';
+import { shuffled } from './shuffled.js';
+
+export interface StepChannelOptions {
+  /** Null: slices leave as they come. */
+  readonly sliceOrderSeed: number | null;
+  readonly onClose: () => void;
+}
 
 /**
  * One step's view of the tensor plane: what has arrived, what is acknowledged, what went wrong.
@@ -19,19 +26,21 @@ import { Deferred } from '@ulysses/runtime';
 export class StepChannel {
   readonly key: StepKey;
   readonly #plane: TensorPlane;
-  readonly #onClose: () => void;
+  readonly #options: StepChannelOptions;
   readonly #granules = new Map<number, Deferred>();
   readonly #received = new Deferred();
   readonly #sent = new Deferred();
   readonly #relayed = new Deferred();
   readonly #failed = new Deferred<never>();
   #failure: UlyssesError | null = null;
+  /** Sends that wait to be shuffled, as many as were asked for so far. */
+  #held: (() => void)[] = [];
   #closed: { bytesSent: number; bytesReceived: number } | null = null;
 
-  constructor(plane: TensorPlane, registration: StepRegistration, onClose: () => void) {
+  constructor(plane: TensorPlane, registration: StepRegistration, options: StepChannelOptions) {
     this.key = registration.key;
     this.#plane = plane;
-    this.#onClose = onClose;
+    this.#options = options;
     plane.registerStep(registration);
     if (registration.relayBytes === 0) this.#relayed.resolve();
   }
@@ -46,8 +55,9 @@ export class StepChannel {
     return this.#received.promise;
   }
 
-  /** Resolves when everything that this party sends is acknowledged by its final destination. */
+  /** Resolves when everything that this party sends is acknowledged by its final destination. Asked for after the last `send`. */
   get sent(): Promise<void> {
+    this.#sendHeld();
     return this.#sent.promise;
   }
 
@@ -62,9 +72,13 @@ export class StepChannel {
   }
 
   send(destination: Party, tensor: TensorName, segment: number, place: SegmentPlace): void {
-    if (this.#failure === null && this.#closed === null) {
-      this.#plane.send(this.key, destination, tensor, segment, [place]);
-    }
+    const leave = (): void => {
+      if (this.#failure === null && this.#closed === null) {
+        this.#plane.send(this.key, destination, tensor, segment, [place]);
+      }
+    };
+    if (this.#options.sliceOrderSeed === null) leave();
+    else this.#held.push(leave);
   }
 
   fail(error: UlyssesError): void {
@@ -81,7 +95,7 @@ export class StepChannel {
   close(): { bytesSent: number; bytesReceived: number } {
     if (this.#closed === null) {
       this.#closed = this.#plane.closeStep(this.key);
-      this.#onClose();
+      this.#options.onClose();
       this.fail(new UlyssesError('CANCELLED', 'the step is closed'));
     }
     return this.#closed;
@@ -109,6 +123,15 @@ export class StepChannel {
       case 'link-lost':
         break;
     }
+  }
+
+  #sendHeld(): void {
+    const { sliceOrderSeed } = this.#options;
+    if (sliceOrderSeed === null) return;
+    const { call, pass } = this.key;
+    for (const leave of shuffled(this.#held, sliceOrderSeed + 2 * call + Number(pass === 'backward')))
+      leave();
+    this.#held = [];
   }
 
   #deferredGranule(granule: number): Deferred {

@@ -48,6 +48,8 @@ function unaryBytes(channel: Channel, path: string, bytes: Buffer, limits: CallL
       call.cancel();
     };
     limits.signal.addEventListener('abort', cancel);
+    // It may have fired while the connection was looked at; nothing tells a listener that comes later.
+    if (limits.signal.aborted) cancel();
   });
 }
 

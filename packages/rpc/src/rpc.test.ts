@@ -194,6 +194,17 @@ describe('cancelling', () => {
     expect(await reason.promise).toMatchObject({ code: 'CANCELLED' });
   });
 
+  it('ends a unary call that has only just begun', async () => {
+    const { client } = await rendezvousAt({
+      leave: async ({ member }) => (member === 'first' ? {} : new Promise<never>(() => undefined)),
+    });
+    await client.leave({ member: 'first' });
+    const controller = new AbortController();
+    const call = client.leave({ member: 'second' }, { signal: controller.signal });
+    controller.abort();
+    expect((await caught(call)).code).toBe('CANCELLED');
+  });
+
   it('a server stream by leaving its loop reaches the signal of the handler', async () => {
     const reason = new Deferred<unknown>();
     const { client } = await coordinatorAt({

@@ -68,6 +68,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     listen: options.tensorListen,
     onLinkLost: (link, reason) => ends.stream?.linkLost(link, reason),
   });
+  if (plane.sliceOrderSeed !== null) logger.warn({ member }, 'slices leave shuffled');
   const stream = new CoordinatorStream({
     member,
     plane,

@@ -1,0 +1,95 @@
+import { fileURLToPath } from 'node:url';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, UlyssesContextAttention } from '@ulysses/client';
+import { UlyssesError } from '@ulysses/errors';
+import { shardOf, stepInputs, type InputShape } from './step-inputs.js';
+import { toForm, type TensorForm } from './tensor-forms.js';
+
+/** What one trainer process is to do: a forward and a backward with its shard of the sequence. */
+export interface TrainerCall {
+  readonly address: string;
+  readonly session: string;
+  readonly ownerIndex: number;
+  readonly ownerCount: number;
+  readonly shape: InputShape;
+  readonly seed: number;
+  /** Rows of the sequence that it holds. */
+  readonly begin: number;
+  readonly end: number;
+  readonly form: TensorForm;
+  readonly lengths: readonly number[];
+  readonly deadlineMs: number;
+}
+
+/** How it went. */
+export interface TrainerAnswer {
+  /** Of forward and backward, or until the failure. */
+  readonly ms: number;
+  readonly error: { readonly code: string; readonly message: string; readonly details: object } | null;
+  readonly out: Float32Array;
+  readonly dq: Float32Array;
+  readonly dk: Float32Array;
+  readonly dv: Float32Array;
+}
+
+/** Forks a process for every call, has all begin together, and returns what each answered. */
+export async function runTrainers(calls: readonly TrainerCall[]): Promise<TrainerAnswer[]> {
+  const program = fileURLToPath(new URL('../dist/support/trainer-process.js', import.meta.url));
+  const children = calls.map((call) =>
+    fork(program, [JSON.stringify(call)], { serialization: 'advanced', stdio: 'inherit' }),
+  );
+  try {
+    await Promise.all(children.map((child) => once(child, 'message')));
+    const answers = children.map(async (child) => {
+      const answer = once(child, 'message');
+      child.send('go');
+      return ((await answer) as [TrainerAnswer])[0];
+    });
+    return await Promise.all(answers);
+  } finally {
+    for (const child of children) child.kill();
+  }
+}
+
+/** The program of the process. */
+async function train(call: TrainerCall): Promise<TrainerAnswer> {
+  const { address, session, ownerIndex, ownerCount, deadlineMs, lengths } = call;
+  const connection = await connect({ address, session, ownerIndex, ownerCount, deadlineMs });
+  const inputs = stepInputs(call.shape, call.seed);
+  const [q, k, v, dout] = [inputs.q, inputs.k, inputs.v, inputs.dout].map((tensor) =>
+    toForm(shardOf(tensor, call.begin, call.end), call.form),
+  );
+  const go = once(process, 'message');
+  process.send?.('ready');
+  await go;
+  const startedAt = performance.now();
+  const elapsed = (): number => performance.now() - startedAt;
+  const nothing = new Float32Array(0);
+  try {
+    const attention = new UlyssesContextAttention(null, connection, { causal: true });
+    const step = await attention.forward(q!, k!, v!, { attentionMaskLengths: lengths });
+    const { dq, dk, dv } = await step.backward(dout!);
+    const [out, ...gradients] = [step.out, dq, dk, dv].map(({ data }) => Float32Array.from(data));
+    return { ms: elapsed(), error: null, out: out!, dq: gradients[0]!, dk: gradients[1]!, dv: gradients[2]! };
+  } catch (thrown) {
+    if (!(thrown instanceof UlyssesError)) throw thrown;
+    const { code, message, details } = thrown;
+    return {
+      ms: elapsed(),
+      error: { code, message, details },
+      out: nothing,
+      dq: nothing,
+      dk: nothing,
+      dv: nothing,
+    };
+  } finally {
+    await connection.close();
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  // Ends with whoever forked it.
+  process.once('disconnect', () => process.exit(1));
+  process.send?.(await train(JSON.parse(process.argv[2] ?? '') as TrainerCall));
+}
