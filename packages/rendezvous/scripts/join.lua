@@ -1,5 +1,6 @@
 -- Claims the lowest free rank.
 if state.cpSize == nil then return reply({ refusal = 'UNCONFIGURED' }) end
+if state.protocolVersion ~= ask.protocolVersion then return reply({ refusal = 'VERSION' }) end
 local rank, seat = seat_of(ask.member)
 local same = seat ~= nil and seat.controlAddress == ask.controlAddress and seat.tensorAddress == ask.tensorAddress
 if same and not seat.expired then

@@ -21,6 +21,7 @@ local function distrust()
   state.lineage = ask.fresh
   state.cpSize = state.cpSize or ask.knownCpSize
   state.leaseMs = state.leaseMs or ask.knownLeaseMs
+  state.protocolVersion = state.protocolVersion or ask.protocolVersion
   state.recoversUntil = now + (state.leaseMs or 0)
   for _, seat in pairs(state.seats) do
     seat.expired = true

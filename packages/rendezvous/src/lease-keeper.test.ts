@@ -216,6 +216,17 @@ describe('a lease keeper', () => {
     store.store.close();
   });
 
+  it('renews at once when it hears of a later epoch, once, and goes on as before', async () => {
+    const keeper = keeperOf('a');
+    await keeper.join(forever);
+    keeper.sawEpoch(7);
+    keeper.sawEpoch(7);
+    await advance(1);
+    expect(store.renewals).toBe(1);
+    await advance(LEASE_MS / 3);
+    expect(store.renewals).toBe(2);
+  });
+
   it('leaves when it is closed and renews no more', async () => {
     const keeper = keeperOf('a');
     await keeper.join(forever);

@@ -42,6 +42,8 @@ const remote: StoreFactory = async ({ cpSize, leaseMs }) => {
         settleStep: unused,
         release: unused,
         getStatus: unused,
+        scale: unused,
+        drain: unused,
         watchMembership: watchMembershipHandler(kept),
       }),
     ],

@@ -33,6 +33,8 @@ export function connectCoordinator(address: string): CoordinatorClient {
     release: unaryCall(channel, coordinatorMethods.release),
     watchMembership: serverStreamCall(channel, coordinatorMethods.watchMembership),
     getStatus: unaryCall(channel, coordinatorMethods.getStatus),
+    scale: unaryCall(channel, coordinatorMethods.scale),
+    drain: unaryCall(channel, coordinatorMethods.drain),
     ...connection(channel),
   };
 }

@@ -53,6 +53,8 @@ export {
   type StepSettled,
   type RenewRequest,
   type Renewed,
+  type Scale,
+  type Drain,
   type StepKey,
   type StepView,
 } from './messages.js';

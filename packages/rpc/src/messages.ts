@@ -214,7 +214,9 @@ export type RankCommand =
   | Prepare
   | { readonly kind: 'abort'; readonly step: StepKey; readonly cause: UlyssesError }
   | { readonly kind: 'commit'; readonly step: StepKey }
-  | { readonly kind: 'release'; readonly step: StepKey };
+  | { readonly kind: 'release'; readonly step: StepKey }
+  /** To end: the rank says `leaving`. */
+  | { readonly kind: 'leave' };
 
 /** What a rank answers. */
 export type RankEvent =
@@ -230,7 +232,9 @@ export type RankEvent =
       readonly rank: number;
       readonly member: string;
       readonly reason: string;
-    };
+    }
+  /** It wants to leave, and serves until this stream is ended. */
+  | { readonly kind: 'leaving' };
 
 /** A process asks for a rank. */
 export interface JoinRequest {
@@ -261,4 +265,14 @@ export interface Renewed {
 /** Names one member: to leave, or to revoke. */
 export interface MemberRequest {
   readonly member: string;
+}
+
+/** How many ranks the cluster is to have. */
+export interface Scale {
+  readonly cpSize: number;
+}
+
+/** Which rank is to leave. */
+export interface Drain {
+  readonly rank: number;
 }

@@ -32,6 +32,8 @@ const COORDINATOR: CoordinatorHandlers = {
   release: unused,
   watchMembership: unused,
   getStatus: unused,
+  scale: unused,
+  drain: unused,
 };
 const RANK: RankHandlers = { steps: unused, getRankStatus: unused };
 const RENDEZVOUS: RendezvousHandlers = { join: unused, renew: unused, leave: unused, revoke: unused };

@@ -59,7 +59,7 @@ const OPTIONS = {
 };
 
 export function coordinatorService(handlers: CoordinatorHandlers): BoundService {
-  const { planStep, settleStep, release, watchMembership, getStatus } = coordinatorMethods;
+  const { planStep, settleStep, release, watchMembership, getStatus, scale, drain } = coordinatorMethods;
   return {
     name: `${PACKAGE}.CoordinatorService`,
     methods: [
@@ -68,6 +68,8 @@ export function coordinatorService(handlers: CoordinatorHandlers): BoundService 
       { ...release, answer: answerUnary(release, handlers.release) },
       { ...watchMembership, answer: answerServerStream(watchMembership, handlers.watchMembership) },
       { ...getStatus, answer: answerUnary(getStatus, handlers.getStatus) },
+      { ...scale, answer: answerUnary(scale, handlers.scale) },
+      { ...drain, answer: answerUnary(drain, handlers.drain) },
     ],
   };
 }

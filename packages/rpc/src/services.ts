@@ -21,6 +21,7 @@ import { stepKeyFromProto, stepKeyToProto } from './convert/step-key.js';
 import { PACKAGE, messageCodec } from './load-proto.js';
 import type {
   ClusterStatus,
+  Drain,
   Empty,
   JoinRequest,
   Lease,
@@ -36,6 +37,7 @@ import type {
   Renewed,
   SettleStep,
   StepSettled,
+  Scale,
 } from './messages.js';
 import type { Calls, Codec, Handlers, Method, MethodKind } from './method.js';
 
@@ -86,6 +88,18 @@ export const coordinatorMethods = {
     'CoordinatorService/GetStatus',
     messageCodec('GetStatusRequest', empty, empty),
     messageCodec('GetStatusResponse', clusterStatusToProto, clusterStatusFromProto),
+  ),
+  scale: method<'unary', Scale, Empty>(
+    'unary',
+    'CoordinatorService/Scale',
+    messageCodec<Scale, 'ScaleRequest'>('ScaleRequest', same, same),
+    messageCodec('ScaleResponse', empty, empty),
+  ),
+  drain: method<'unary', Drain, Empty>(
+    'unary',
+    'CoordinatorService/Drain',
+    messageCodec<Drain, 'DrainRequest'>('DrainRequest', same, same),
+    messageCodec('DrainResponse', empty, empty),
   ),
 };
 

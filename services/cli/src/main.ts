@@ -3,12 +3,13 @@ import { UlyssesError, describe, toUlyssesError, type ErrorCode } from '@ulysses
 import type { Command } from './command.js';
 import { plan } from './commands/plan.js';
 import { coordinator, rank } from './commands/service.js';
+import { drain, scale } from './commands/resize.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
 import { up } from './commands/up.js';
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ up, run, plan, status, rank, coordinator }),
+  Object.entries({ up, run, plan, status, scale, drain, rank, coordinator }),
 );
 
 /** Failures after which repeating the same command line cannot help: exit code 2. */

@@ -1,5 +1,6 @@
 import { KV_CACHE_BUDGET_BYTES, KV_CACHE_CHOICES } from '@ulysses/plan';
 import { REDIS_OPTIONS } from '@ulysses/rendezvous';
+import { ON_LOSS } from './elasticity.js';
 import {
   LOG_LEVELS,
   bytesOption,
@@ -73,6 +74,26 @@ export const OPTIONS = {
     default: 3000,
     minMs: 100,
     help: 'How long a rank stays a member without renewing.',
+  }),
+  onLoss: choiceOption(ON_LOSS, {
+    flag: 'on-loss',
+    env: 'ULYSSES_ON_LOSS',
+    default: 'wait',
+    help: 'When a rank is lost or drained: wait for another, or shrink to those that are left (after a loss, when a lease has passed without another).',
+  }),
+  minRanks: integerOption({
+    flag: 'min-ranks',
+    env: 'ULYSSES_MIN_RANKS',
+    min: 1,
+    max: 4096,
+    default: 1,
+    help: 'Fewest ranks that the cluster shrinks or is scaled to.',
+  }),
+  drain: durationOption({
+    flag: 'drain',
+    env: 'ULYSSES_DRAIN',
+    default: 10_000,
+    help: 'Longest that a planned change waits for running steps.',
   }),
   stepDeadline: durationOption({
     flag: 'step-deadline',

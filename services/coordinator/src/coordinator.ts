@@ -19,15 +19,15 @@ import {
 import { advertisedAddress, delay, type Logger } from '@ulysses/runtime';
 import type { Calculators } from './calculators.js';
 import { clusterStatus } from './cluster-status.js';
+import type { ElasticitySettings } from './elasticity.js';
 import type { KvCacheDefaults } from './kv-cache.js';
 import { Leading } from './leading.js';
 
-export interface CoordinatorOptions {
+export interface CoordinatorOptions extends ElasticitySettings {
   readonly listen: string;
   /** Where trainers dial the port; null: where it listens. */
   readonly advertise: string | null;
   readonly cpSize: number;
-  readonly leaseMs: number;
   readonly stepDeadlineMs: number;
   readonly calculators: Calculators;
   readonly kvCache: KvCacheDefaults;
@@ -83,6 +83,14 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
         },
         watchMembership: watchMembershipHandler(store, stop.signal),
         getStatus: async () => await clusterStatus(leading(), store),
+        async scale({ cpSize }) {
+          await leading().elasticity.scale(cpSize);
+          return {};
+        },
+        async drain({ rank }, { signal }) {
+          await leading().elasticity.drain(rank, signal);
+          return {};
+        },
       }),
       rendezvousService(rendezvousHandlers(store)),
     ],
@@ -111,8 +119,11 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
           onLost: leadNoMore,
         });
   if (lease === null) lead();
-  const leasing = lease?.run(stop.signal);
-  if (store instanceof RedisStore) void configure(store, options, stop.signal);
+  // A coordinator that may not say how many ranks there are, because the members speak another version, may not lead.
+  const leasing =
+    store instanceof RedisStore
+      ? configure(store, options, stop.signal).then(() => lease?.run(stop.signal))
+      : Promise.resolve();
 
   return {
     address,

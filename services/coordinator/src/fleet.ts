@@ -17,13 +17,21 @@ export interface FleetOptions {
   readonly logger: Logger;
   /** How long a rank may take to connect to its peers before the epoch is tried again. */
   readonly enterTimeoutMs: number;
+  /** How long the next epoch waits for the steps of one whose ranks all stay. */
+  readonly drainMs: number;
+  /** A rank wants to leave: end its lease when its steps are through. */
+  readonly onLeaving: (rank: RankAddress) => void;
 }
+
+/** How long the watch may take to say what a change did. */
+const UPDATE_MS = 1_000;
 
 /**
  * The ranks as the coordinator sees them: one command stream to each, and the epoch that all of them entered.
  *
  * F1: steps run only in a ready epoch; it ends when a rank is lost or the membership changes, and with it its steps.
- * F2: the first cause of a loss is the rank whose own stream ended or whose lease went, not the rank that noticed.
+ * F2: a planned change first lets running steps end, up to a deadline, and no new one begin; loss ends them at once.
+ * F3: the first cause of a loss is the rank whose own stream ended or whose lease went, not the rank that noticed.
  */
 export class Fleet {
   readonly #options: FleetOptions;
@@ -33,6 +41,12 @@ export class Fleet {
   #ready: ReadyEpoch | null = null;
   #whenReady = new Deferred<ReadyEpoch>();
   #entering: AbortController | null = null;
+  /** While changes are planned, steps wait here. */
+  #gate: Deferred | null = null;
+  #changes = 0;
+  #whenIdle = new Deferred();
+  #updated = new Deferred();
+  readonly #leavers = new Map<string, Deferred>();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -48,14 +62,56 @@ export class Fleet {
 
   /** The epoch to run a step in; waits for a complete membership. */
   async ready(signal: AbortSignal): Promise<ReadyEpoch> {
-    signal.throwIfAborted();
-    return this.#ready ?? (await orAborted(this.#whenReady.promise, signal));
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#gate !== null) await orAborted(this.#gate.promise, signal);
+      else if (this.#ready !== null) return this.#ready;
+      else await orAborted(this.#whenReady.promise, signal);
+    }
+  }
+
+  /** Runs `apply`, which changes the membership, between two steps (F2). */
+  async change(drainMs: number, apply: () => Promise<void>): Promise<void> {
+    this.#gate ??= new Deferred();
+    this.#changes++;
+    try {
+      await this.#idle(drainMs);
+      const { promise: updated } = this.#updated;
+      await apply();
+      const limit = deadlineSignal(UPDATE_MS);
+      await orAborted(updated, limit.signal).catch(() => undefined);
+      limit.release();
+    } finally {
+      this.#changes--;
+      if (this.#changes === 0) {
+        this.#gate.resolve();
+        this.#gate = null;
+      }
+    }
+  }
+
+  /** Tells a rank to end; resolves when it is no member any more. */
+  async askToLeave({ rank, member }: RankAddress): Promise<void> {
+    const link = this.#links.get(member);
+    if (link === undefined) {
+      throw new UlyssesError('PEER_LOST', `rank ${rank} (member ${member}) is not connected`, {
+        peer: `rank ${rank}`,
+        member,
+      });
+    }
+    const left = this.#leavers.get(member) ?? new Deferred();
+    this.#leavers.set(member, left);
+    link.send({ kind: 'leave' });
+    await left.promise;
   }
 
   openStep(key: StepKey, epoch: ReadyEpoch): FleetStep {
     const step = new FleetStep(key, epoch.ranks, {
       send: (rank, command) => this.#linkOf(epoch.ranks[rank])?.send(command),
-      onClose: () => this.#steps.delete(step),
+      onClose: () => {
+        this.#steps.delete(step);
+        if (this.#steps.size === 0) this.#whenIdle.resolve();
+      },
     });
     this.#steps.add(step);
     if (this.#ready?.epoch !== epoch.epoch) {
@@ -77,11 +133,16 @@ export class Fleet {
   update(membership: Membership): void {
     const before = this.#membership;
     this.#membership = membership;
+    this.#noteUpdate();
     for (const gone of before?.members ?? []) {
       const stays = membership.members.some(
         (member) => member.member === gone.member && member.rank === gone.rank,
       );
       if (!stays) this.#lost(gone, 'its lease ended');
+      if (!membership.members.some(({ member }) => member === gone.member)) {
+        this.#leavers.get(gone.member)?.resolve();
+        this.#leavers.delete(gone.member);
+      }
     }
     if (membership.complete) void this.#enter(membership);
     else this.#entering?.abort();
@@ -100,14 +161,34 @@ export class Fleet {
     this.#entering?.abort();
     const entering = new AbortController();
     this.#entering = entering;
-    if (this.#ready !== null) {
-      this.#endEpoch(new UlyssesError('STALE_EPOCH', `epoch ${membership.epoch} began`));
-    }
+    if (this.#ready !== null) await this.#handOver(membership.epoch, entering.signal);
     let pauseMs = FIRST_PAUSE_MS;
     while (!(await this.#tryEnter(membership, entering.signal))) {
       await delay(pauseMs, entering.signal).catch(() => undefined);
       pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
     }
+  }
+
+  /** The ranks of the ready epoch all stay: its steps end first, and then it does. */
+  async #handOver(next: number, signal: AbortSignal): Promise<void> {
+    await this.change(this.#options.drainMs, async () => {
+      if (!signal.aborted) this.#endEpoch(new UlyssesError('STALE_EPOCH', `epoch ${next} began`));
+      this.#noteUpdate();
+    });
+  }
+
+  #noteUpdate(): void {
+    this.#updated.resolve();
+    this.#updated = new Deferred();
+  }
+
+  async #idle(drainMs: number): Promise<void> {
+    const limit = deadlineSignal(drainMs);
+    while (this.#steps.size > 0 && !limit.signal.aborted) {
+      this.#whenIdle = new Deferred();
+      await orAborted(this.#whenIdle.promise, limit.signal).catch(() => undefined);
+    }
+    limit.release();
   }
 
   /** True when there is no more to try: all ranks are ready, or the membership changed. */
@@ -140,6 +221,9 @@ export class Fleet {
       onFailed: (step, error) => this.#step(step)?.fail(error),
       onPeerLost: (peer, reason) => {
         this.#reportedLost(rank, peer, reason);
+      },
+      onLeaving: () => {
+        this.#options.onLeaving(rank);
       },
       onEnded: (reason) => {
         this.#links.delete(rank.member);

@@ -21,6 +21,9 @@ async function main(argv: readonly string[]): Promise<void> {
     advertise: config.advertise,
     cpSize: config.contextParallelSize,
     leaseMs: config.lease,
+    onLoss: config.onLoss,
+    minRanks: config.minRanks,
+    drainMs: config.drain,
     stepDeadlineMs: config.stepDeadline,
     kvCache: {
       policy: config.kvCachePolicy,

@@ -14,6 +14,8 @@ export interface RankLinkListeners {
   readonly onFinished: (step: StepKey) => void;
   readonly onFailed: (step: StepKey, error: UlyssesError) => void;
   readonly onPeerLost: (peer: { rank: number; member: string }, reason: string) => void;
+  /** The rank wants to leave. */
+  readonly onLeaving: () => void;
   /** The stream ended, for whatever reason but `close`. */
   readonly onEnded: (reason: string) => void;
 }
@@ -92,6 +94,9 @@ export class RankLink {
           .get(event.epoch)
           ?.reject(new UlyssesError('PEER_LOST', `it cannot reach rank ${event.rank}: ${event.reason}`));
         this.#listeners.onPeerLost(event, event.reason);
+        break;
+      case 'leaving':
+        this.#listeners.onLeaving();
         break;
     }
   }

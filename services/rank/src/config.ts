@@ -89,6 +89,12 @@ export const OPTIONS = {
     minMs: 1000,
     help: 'How long a forward is kept without being used.',
   }),
+  drain: durationOption({
+    flag: 'drain',
+    env: 'ULYSSES_DRAIN',
+    default: 10_000,
+    help: 'On SIGTERM, longest to wait until running steps have ended and the coordinator lets this rank go; 0s: leave at once.',
+  }),
   logLevel: choiceOption(LOG_LEVELS, {
     flag: 'log-level',
     env: 'ULYSSES_LOG_LEVEL',

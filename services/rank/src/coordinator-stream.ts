@@ -1,7 +1,7 @@
 import { toUlyssesError, UlyssesError } from '@ulysses/errors';
 import type { ExchangePlane } from '@ulysses/exchange';
 import type { CallContext, RankAddress, RankCommand, RankEvent, StepKey } from '@ulysses/rpc';
-import { AsyncQueue, type Logger } from '@ulysses/runtime';
+import { AsyncQueue, Deferred, deadlineSignal, orAborted, type Logger } from '@ulysses/runtime';
 import type { ForwardStore } from './forward-store.js';
 import type { RankSteps } from './rank-steps.js';
 import { PeerUnreachable, takeSeat, type EpochSeat } from './seat.js';
@@ -16,6 +16,8 @@ export interface CoordinatorStreamOptions {
   readonly logger: Logger;
   /** Hears of every epoch that is entered, and of its end. */
   readonly onSeat: (seat: EpochSeat | null) => void;
+  /** The coordinator wants this rank to end. */
+  readonly onAskedToLeave: () => void;
 }
 
 /**
@@ -33,6 +35,7 @@ export class CoordinatorStream {
   #events: AsyncQueue<RankEvent> | null = null;
   #seat: EpochSeat | null = null;
   #serving = true;
+  #streamEnded = new Deferred();
 
   constructor(options: CoordinatorStreamOptions) {
     this.#options = options;
@@ -79,6 +82,16 @@ export class CoordinatorStream {
     this.#events?.close();
   }
 
+  /** Says that this rank wants to leave, and serves until the coordinator has ended the stream, up to `deadlineMs`. */
+  async leave(deadlineMs: number): Promise<void> {
+    if (this.#events === null || deadlineMs === 0) return;
+    const limit = deadlineSignal(deadlineMs);
+    const ended = this.#streamEnded.promise;
+    this.#events.push({ kind: 'leaving' });
+    await orAborted(ended, limit.signal).catch(() => undefined);
+    limit.release();
+  }
+
   /** From now on steps are admitted again, under a new lease. */
   resumeServing(): void {
     this.#serving = true;
@@ -104,6 +117,8 @@ export class CoordinatorStream {
         this.#events = null;
         this.#steps?.abortAll();
         this.#sit(null);
+        this.#streamEnded.resolve();
+        this.#streamEnded = new Deferred();
       }
     }
   }
@@ -141,6 +156,9 @@ export class CoordinatorStream {
         break;
       case 'release':
         this.#options.store.release(command.step);
+        break;
+      case 'leave':
+        this.#options.onAskedToLeave();
         break;
     }
   }

@@ -15,7 +15,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const config = readConfig(argv);
   const logger = createLogger({ name: 'rank', level: config.logLevel });
   logger.info({ ...config, rendezvous: maskRedisUrl(config.rendezvous) }, 'configuration');
-  const shutdown = handleShutdown({ logger, deadlineMs: 2 * GRACE_MS });
+  const shutdown = handleShutdown({ logger, deadlineMs: config.drain + 2 * GRACE_MS });
   watchLauncher(() => void shutdown.begin('the launcher is gone', 1));
   const { member } = config;
   const rank = await startRank({
@@ -30,6 +30,8 @@ async function main(argv: readonly string[]): Promise<void> {
     storeBytes: config.storeBytes,
     storeBytesPerJob: config.storeBytesPerJob,
     storeTtlMs: config.storeTtl,
+    drainMs: config.drain,
+    onAskedToLeave: () => void shutdown.begin('drained'),
     logger,
     signal: shutdown.signal,
   });

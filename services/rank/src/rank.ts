@@ -25,6 +25,10 @@ export interface RankOptions {
   readonly storeBytesPerJob: number | null;
   readonly storeTtlMs: number;
   readonly logger: Logger;
+  /** How long `close` waits until the coordinator lets this rank go; 0: not at all. */
+  readonly drainMs: number;
+  /** The coordinator wants this process to end. */
+  readonly onAskedToLeave: () => void;
   /** Ends joining. */
   readonly signal: AbortSignal;
 }
@@ -34,7 +38,7 @@ export interface Rank {
   readonly tensorAddress: string;
   /** Index of the lease held now; null while rejoining. */
   readonly rank: number | null;
-  /** Leaves the cluster, then ends running steps and both ports. */
+  /** Drains: running steps end first. Then leaves the cluster and closes both ports. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -78,6 +82,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
       if (seat !== null) keeper.sawEpoch(seat.epoch);
       server.setServing(SERVICE, seat !== null);
     },
+    onAskedToLeave: options.onAskedToLeave,
   });
   ends.stream = stream;
   const steps = new RankSteps({
@@ -143,6 +148,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
   async function close(graceMs: number): Promise<void> {
     closing.abort();
     clearInterval(expiry);
+    if (keeper.lease !== null) await stream.leave(options.drainMs);
     await keeper.close();
     stream.stopServing();
     await server.close(graceMs);

@@ -114,6 +114,21 @@ describe('a Redis that keeps its data', () => {
     expect((await watch(store)()).cpSize).toBe(3);
   });
 
+  it('refuses members of another protocol version, and a coordinator while there are such members', async () => {
+    const [a] = await complete('a');
+    const stored = (await admin.get(membershipKey(cluster))) ?? '';
+    const older = { ...(JSON.parse(stored) as object), protocolVersion: 'older' };
+    await admin.set(membershipKey(cluster), JSON.stringify(older));
+    const error = await fails('UNSUPPORTED', newStore().join(request('b')));
+    expect(error.message).toContain(`protocol_version is "${PROTOCOL_VERSION}", expected older`);
+    expect(error.details['member']).toBe('b');
+    const configured = newStore().configure({ cpSize: 1, leaseMs: LEASE_MS });
+    expect((await fails('UNSUPPORTED', configured)).details['member']).toBe('coordinator');
+    await a!.leave('a');
+    await newStore().configure({ cpSize: 1, leaseMs: LEASE_MS });
+    expect((await newStore().join(request('b'))).rank).toBe(0);
+  });
+
   it('tells a watcher that a lease ended, although nobody else looks', async () => {
     const store = newStore();
     await store.configure({ cpSize: 1, leaseMs: 100 });

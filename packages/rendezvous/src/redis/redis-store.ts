@@ -13,7 +13,7 @@ import type { ClusterStore, LeaseAge } from '../membership-store.js';
 import { MembershipFeed } from './membership-feed.js';
 import type { RedisConnection, Script } from './redis-connection.js';
 import { SCRIPTS } from './scripts.js';
-import { membershipOf, parseReply, type StoreReply } from './stored-membership.js';
+import { membershipOf, parseReply, type StoreReply, type StoredMembership } from './stored-membership.js';
 
 export interface RedisStoreOptions {
   /** From now on the store's to close. */
@@ -74,7 +74,8 @@ export class RedisStore implements ClusterStore {
 
   /** Says how long leases are, and how many ranks make a complete set unless that was said before. */
   async configure(settings: { cpSize: number; leaseMs: number }, options?: CallOptions): Promise<void> {
-    await this.#run(SCRIPTS.configure, { ...settings, resize: false }, options);
+    const { refusal, state } = await this.#run(SCRIPTS.configure, { ...settings, resize: false }, options);
+    if (refusal !== undefined) throw otherVersion(PROTOCOL_VERSION, state, 'coordinator');
   }
 
   async setCpSize(cpSize: number, options?: CallOptions): Promise<void> {
@@ -85,13 +86,9 @@ export class RedisStore implements ClusterStore {
   }
 
   async join(request: JoinRequest, options?: CallOptions): Promise<Lease> {
-    const { member, protocolVersion } = request;
-    if (protocolVersion !== PROTOCOL_VERSION) {
-      throw fieldError('UNSUPPORTED', 'protocol_version', protocolVersion, PROTOCOL_VERSION, { member });
-    }
     const reply = await this.#run(SCRIPTS.join, request, options);
     const { state, rank } = reply;
-    if (rank === undefined) throw this.#refusedJoin(reply);
+    if (rank === undefined) throw this.#refusedJoin(reply, request);
     this.#granted(request, reply);
     return { rank, epoch: state.epoch, leaseMs: state.leaseMs ?? 0 };
   }
@@ -158,6 +155,7 @@ export class RedisStore implements ClusterStore {
     const argument = {
       ...history,
       ...known,
+      protocolVersion: PROTOCOL_VERSION,
       ...fields,
       epoch: Math.max(seenEpoch, epoch),
       fresh: randomUUID(),
@@ -182,8 +180,11 @@ export class RedisStore implements ClusterStore {
     this.#claims.set(request.member, { request, seen, epoch: state.seats[String(rank)]?.epoch ?? -1 });
   }
 
-  #refusedJoin({ refusal, state: { cpSize } }: StoreReply): UlyssesError {
+  #refusedJoin({ refusal, state }: StoreReply, { member, protocolVersion }: JoinRequest): UlyssesError {
+    const { cpSize } = state;
     switch (refusal) {
+      case 'VERSION':
+        return otherVersion(protocolVersion, state, member);
       case 'FULL':
         return new UlyssesError('OVERLOADED', `all ${cpSize ?? 0} ranks are taken`, {
           field: 'cp_size',
@@ -202,4 +203,9 @@ export class RedisStore implements ClusterStore {
   #unconfigured(): UlyssesError {
     return new UlyssesError('PEER_LOST', `no coordinator has said how many ranks ${this.#key} has`);
   }
+}
+
+function otherVersion(ours: string, { protocolVersion }: StoredMembership, member: string): UlyssesError {
+  const expected = `${String(protocolVersion)}, as the members of this cluster speak`;
+  return fieldError('UNSUPPORTED', 'protocol_version', ours, expected, { member });
 }

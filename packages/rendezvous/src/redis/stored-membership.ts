@@ -20,12 +20,14 @@ export interface StoredMembership {
   /** Absent until a coordinator, or a member that Redis forgot, has said it. */
   readonly cpSize?: number;
   readonly leaseMs?: number;
+  /** What all members speak. */
+  readonly protocolVersion?: string;
   /** Until then holders that Redis forgot may return, and nobody else may take a rank. */
   readonly recoversUntil?: number;
   readonly seats: Readonly<Record<string, StoredSeat>>;
 }
 
-export const REFUSALS = ['UNCONFIGURED', 'RECOVERING', 'FULL', 'LOST'] as const;
+export const REFUSALS = ['UNCONFIGURED', 'VERSION', 'RECOVERING', 'FULL', 'LOST'] as const;
 
 /** What every script answers. */
 export interface StoreReply {

@@ -25,6 +25,8 @@ export function rankCommandToProto(command: RankCommand): WireInput<'StepsReques
       return { commit: { step: stepKeyToProto(command.step) } };
     case 'release':
       return { release: { step: stepKeyToProto(command.step) } };
+    case 'leave':
+      return { leave: {} };
   }
 }
 
@@ -54,12 +56,14 @@ export function rankCommandFromProto(message: WireOutput<'StepsRequest'>, path: 
       const { step } = required(message[kind], `${path}.${kind}`, kind);
       return { kind, step: stepKeyFromProto(step, `${path}.${kind}.step`) };
     }
+    case 'leave':
+      return { kind: 'leave' };
     case undefined:
       throw fieldError(
         'UNSUPPORTED',
         `${path}.command`,
         'none of those we know',
-        'enter_epoch, prepare, abort, commit or release',
+        'enter_epoch, prepare, abort, commit, release or leave',
       );
   }
 }
@@ -109,6 +113,8 @@ export function rankEventToProto(event: RankEvent): WireInput<'StepsResponse'> {
       const { epoch, rank, member, reason } = event;
       return { peerLost: { epoch, rank, member, reason } };
     }
+    case 'leaving':
+      return { leaving: {} };
   }
 }
 
@@ -140,12 +146,14 @@ export function rankEventFromProto(message: WireOutput<'StepsResponse'>, path: s
       const { epoch, rank, member, reason } = required(message.peerLost, `${path}.peer_lost`, 'PeerLost');
       return { kind: 'peer-lost', epoch, rank, member, reason };
     }
+    case 'leaving':
+      return { kind: 'leaving' };
     case undefined:
       throw fieldError(
         'UNSUPPORTED',
         `${path}.event`,
         'none of those we know',
-        'ready, vote, finished, failed or peer_lost',
+        'ready, vote, finished, failed, peer_lost or leaving',
       );
   }
 }

@@ -164,6 +164,7 @@ const command: fc.Arbitrary<RankCommand> = fc.oneof(
   }),
   fc.record({ kind: fc.constant('abort' as const), step: stepKey, cause: error }),
   fc.record({ kind: fc.constantFrom('commit' as const, 'release' as const), step: stepKey }),
+  fc.constant({ kind: 'leave' as const }),
 );
 const event: fc.Arbitrary<RankEvent> = fc.oneof(
   fc.record({ kind: fc.constant('ready' as const), epoch: uint64 }),
@@ -177,6 +178,7 @@ const event: fc.Arbitrary<RankEvent> = fc.oneof(
     member: text,
     reason: text,
   }),
+  fc.constant({ kind: 'leaving' as const }),
 );
 const membership: fc.Arbitrary<Membership> = fc.record({
   epoch: uint64,

@@ -3,6 +3,8 @@ import type { EnumTypeDefinition, MessageTypeDefinition } from '@grpc/proto-load
 
 import type { Committed as _ulysses_v1_Committed, Committed__Output as _ulysses_v1_Committed__Output } from './ulysses/v1/Committed.js';
 import type { CoordinatorServiceClient as _ulysses_v1_CoordinatorServiceClient, CoordinatorServiceDefinition as _ulysses_v1_CoordinatorServiceDefinition } from './ulysses/v1/CoordinatorService.js';
+import type { DrainRequest as _ulysses_v1_DrainRequest, DrainRequest__Output as _ulysses_v1_DrainRequest__Output } from './ulysses/v1/DrainRequest.js';
+import type { DrainResponse as _ulysses_v1_DrainResponse, DrainResponse__Output as _ulysses_v1_DrainResponse__Output } from './ulysses/v1/DrainResponse.js';
 import type { Error as _ulysses_v1_Error, Error__Output as _ulysses_v1_Error__Output } from './ulysses/v1/Error.js';
 import type { ExchangePlan as _ulysses_v1_ExchangePlan, ExchangePlan__Output as _ulysses_v1_ExchangePlan__Output } from './ulysses/v1/ExchangePlan.js';
 import type { ExchangeSpec as _ulysses_v1_ExchangeSpec, ExchangeSpec__Output as _ulysses_v1_ExchangeSpec__Output } from './ulysses/v1/ExchangeSpec.js';
@@ -20,6 +22,8 @@ import type { RankStatus as _ulysses_v1_RankStatus, RankStatus__Output as _ulyss
 import type { ReleaseRequest as _ulysses_v1_ReleaseRequest, ReleaseRequest__Output as _ulysses_v1_ReleaseRequest__Output } from './ulysses/v1/ReleaseRequest.js';
 import type { ReleaseResponse as _ulysses_v1_ReleaseResponse, ReleaseResponse__Output as _ulysses_v1_ReleaseResponse__Output } from './ulysses/v1/ReleaseResponse.js';
 import type { RowRange as _ulysses_v1_RowRange, RowRange__Output as _ulysses_v1_RowRange__Output } from './ulysses/v1/RowRange.js';
+import type { ScaleRequest as _ulysses_v1_ScaleRequest, ScaleRequest__Output as _ulysses_v1_ScaleRequest__Output } from './ulysses/v1/ScaleRequest.js';
+import type { ScaleResponse as _ulysses_v1_ScaleResponse, ScaleResponse__Output as _ulysses_v1_ScaleResponse__Output } from './ulysses/v1/ScaleResponse.js';
 import type { SettleStepRequest as _ulysses_v1_SettleStepRequest, SettleStepRequest__Output as _ulysses_v1_SettleStepRequest__Output } from './ulysses/v1/SettleStepRequest.js';
 import type { SettleStepResponse as _ulysses_v1_SettleStepResponse, SettleStepResponse__Output as _ulysses_v1_SettleStepResponse__Output } from './ulysses/v1/SettleStepResponse.js';
 import type { StepKey as _ulysses_v1_StepKey, StepKey__Output as _ulysses_v1_StepKey__Output } from './ulysses/v1/StepKey.js';
@@ -41,6 +45,8 @@ export interface ProtoGrpcType {
        */
       CoordinatorService: SubtypeConstructor<typeof grpc.Client, _ulysses_v1_CoordinatorServiceClient> & { service: _ulysses_v1_CoordinatorServiceDefinition }
       DType: EnumTypeDefinition
+      DrainRequest: MessageTypeDefinition<_ulysses_v1_DrainRequest, _ulysses_v1_DrainRequest__Output>
+      DrainResponse: MessageTypeDefinition<_ulysses_v1_DrainResponse, _ulysses_v1_DrainResponse__Output>
       Error: MessageTypeDefinition<_ulysses_v1_Error, _ulysses_v1_Error__Output>
       ExchangePlan: MessageTypeDefinition<_ulysses_v1_ExchangePlan, _ulysses_v1_ExchangePlan__Output>
       ExchangeSpec: MessageTypeDefinition<_ulysses_v1_ExchangeSpec, _ulysses_v1_ExchangeSpec__Output>
@@ -63,6 +69,8 @@ export interface ProtoGrpcType {
       ReleaseResponse: MessageTypeDefinition<_ulysses_v1_ReleaseResponse, _ulysses_v1_ReleaseResponse__Output>
       Role: EnumTypeDefinition
       RowRange: MessageTypeDefinition<_ulysses_v1_RowRange, _ulysses_v1_RowRange__Output>
+      ScaleRequest: MessageTypeDefinition<_ulysses_v1_ScaleRequest, _ulysses_v1_ScaleRequest__Output>
+      ScaleResponse: MessageTypeDefinition<_ulysses_v1_ScaleResponse, _ulysses_v1_ScaleResponse__Output>
       SettleStepRequest: MessageTypeDefinition<_ulysses_v1_SettleStepRequest, _ulysses_v1_SettleStepRequest__Output>
       SettleStepResponse: MessageTypeDefinition<_ulysses_v1_SettleStepResponse, _ulysses_v1_SettleStepResponse__Output>
       StepKey: MessageTypeDefinition<_ulysses_v1_StepKey, _ulysses_v1_StepKey__Output>

@@ -5,6 +5,8 @@ import type { Abort as _ulysses_v1_Abort, Abort__Output as _ulysses_v1_Abort__Ou
 import type { Commit as _ulysses_v1_Commit, Commit__Output as _ulysses_v1_Commit__Output } from './ulysses/v1/Commit.js';
 import type { Committed as _ulysses_v1_Committed, Committed__Output as _ulysses_v1_Committed__Output } from './ulysses/v1/Committed.js';
 import type { CoordinatorServiceClient as _ulysses_v1_CoordinatorServiceClient, CoordinatorServiceDefinition as _ulysses_v1_CoordinatorServiceDefinition } from './ulysses/v1/CoordinatorService.js';
+import type { DrainRequest as _ulysses_v1_DrainRequest, DrainRequest__Output as _ulysses_v1_DrainRequest__Output } from './ulysses/v1/DrainRequest.js';
+import type { DrainResponse as _ulysses_v1_DrainResponse, DrainResponse__Output as _ulysses_v1_DrainResponse__Output } from './ulysses/v1/DrainResponse.js';
 import type { EnterEpoch as _ulysses_v1_EnterEpoch, EnterEpoch__Output as _ulysses_v1_EnterEpoch__Output } from './ulysses/v1/EnterEpoch.js';
 import type { Error as _ulysses_v1_Error, Error__Output as _ulysses_v1_Error__Output } from './ulysses/v1/Error.js';
 import type { ExchangePlan as _ulysses_v1_ExchangePlan, ExchangePlan__Output as _ulysses_v1_ExchangePlan__Output } from './ulysses/v1/ExchangePlan.js';
@@ -16,6 +18,8 @@ import type { GetRankStatusRequest as _ulysses_v1_GetRankStatusRequest, GetRankS
 import type { GetRankStatusResponse as _ulysses_v1_GetRankStatusResponse, GetRankStatusResponse__Output as _ulysses_v1_GetRankStatusResponse__Output } from './ulysses/v1/GetRankStatusResponse.js';
 import type { GetStatusRequest as _ulysses_v1_GetStatusRequest, GetStatusRequest__Output as _ulysses_v1_GetStatusRequest__Output } from './ulysses/v1/GetStatusRequest.js';
 import type { GetStatusResponse as _ulysses_v1_GetStatusResponse, GetStatusResponse__Output as _ulysses_v1_GetStatusResponse__Output } from './ulysses/v1/GetStatusResponse.js';
+import type { Leave as _ulysses_v1_Leave, Leave__Output as _ulysses_v1_Leave__Output } from './ulysses/v1/Leave.js';
+import type { Leaving as _ulysses_v1_Leaving, Leaving__Output as _ulysses_v1_Leaving__Output } from './ulysses/v1/Leaving.js';
 import type { Mask as _ulysses_v1_Mask, Mask__Output as _ulysses_v1_Mask__Output } from './ulysses/v1/Mask.js';
 import type { Party as _ulysses_v1_Party, Party__Output as _ulysses_v1_Party__Output } from './ulysses/v1/Party.js';
 import type { PeerLost as _ulysses_v1_PeerLost, PeerLost__Output as _ulysses_v1_PeerLost__Output } from './ulysses/v1/PeerLost.js';
@@ -32,6 +36,8 @@ import type { Release as _ulysses_v1_Release, Release__Output as _ulysses_v1_Rel
 import type { ReleaseRequest as _ulysses_v1_ReleaseRequest, ReleaseRequest__Output as _ulysses_v1_ReleaseRequest__Output } from './ulysses/v1/ReleaseRequest.js';
 import type { ReleaseResponse as _ulysses_v1_ReleaseResponse, ReleaseResponse__Output as _ulysses_v1_ReleaseResponse__Output } from './ulysses/v1/ReleaseResponse.js';
 import type { RowRange as _ulysses_v1_RowRange, RowRange__Output as _ulysses_v1_RowRange__Output } from './ulysses/v1/RowRange.js';
+import type { ScaleRequest as _ulysses_v1_ScaleRequest, ScaleRequest__Output as _ulysses_v1_ScaleRequest__Output } from './ulysses/v1/ScaleRequest.js';
+import type { ScaleResponse as _ulysses_v1_ScaleResponse, ScaleResponse__Output as _ulysses_v1_ScaleResponse__Output } from './ulysses/v1/ScaleResponse.js';
 import type { SettleStepRequest as _ulysses_v1_SettleStepRequest, SettleStepRequest__Output as _ulysses_v1_SettleStepRequest__Output } from './ulysses/v1/SettleStepRequest.js';
 import type { SettleStepResponse as _ulysses_v1_SettleStepResponse, SettleStepResponse__Output as _ulysses_v1_SettleStepResponse__Output } from './ulysses/v1/SettleStepResponse.js';
 import type { StepKey as _ulysses_v1_StepKey, StepKey__Output as _ulysses_v1_StepKey__Output } from './ulysses/v1/StepKey.js';
@@ -58,6 +64,8 @@ export interface ProtoGrpcType {
        */
       CoordinatorService: SubtypeConstructor<typeof grpc.Client, _ulysses_v1_CoordinatorServiceClient> & { service: _ulysses_v1_CoordinatorServiceDefinition }
       DType: EnumTypeDefinition
+      DrainRequest: MessageTypeDefinition<_ulysses_v1_DrainRequest, _ulysses_v1_DrainRequest__Output>
+      DrainResponse: MessageTypeDefinition<_ulysses_v1_DrainResponse, _ulysses_v1_DrainResponse__Output>
       EnterEpoch: MessageTypeDefinition<_ulysses_v1_EnterEpoch, _ulysses_v1_EnterEpoch__Output>
       Error: MessageTypeDefinition<_ulysses_v1_Error, _ulysses_v1_Error__Output>
       ExchangePlan: MessageTypeDefinition<_ulysses_v1_ExchangePlan, _ulysses_v1_ExchangePlan__Output>
@@ -72,6 +80,8 @@ export interface ProtoGrpcType {
       Keep: EnumTypeDefinition
       KvCachePolicy: EnumTypeDefinition
       Layout: EnumTypeDefinition
+      Leave: MessageTypeDefinition<_ulysses_v1_Leave, _ulysses_v1_Leave__Output>
+      Leaving: MessageTypeDefinition<_ulysses_v1_Leaving, _ulysses_v1_Leaving__Output>
       Mask: MessageTypeDefinition<_ulysses_v1_Mask, _ulysses_v1_Mask__Output>
       Party: MessageTypeDefinition<_ulysses_v1_Party, _ulysses_v1_Party__Output>
       Pass: EnumTypeDefinition
@@ -93,6 +103,8 @@ export interface ProtoGrpcType {
       ReleaseResponse: MessageTypeDefinition<_ulysses_v1_ReleaseResponse, _ulysses_v1_ReleaseResponse__Output>
       Role: EnumTypeDefinition
       RowRange: MessageTypeDefinition<_ulysses_v1_RowRange, _ulysses_v1_RowRange__Output>
+      ScaleRequest: MessageTypeDefinition<_ulysses_v1_ScaleRequest, _ulysses_v1_ScaleRequest__Output>
+      ScaleResponse: MessageTypeDefinition<_ulysses_v1_ScaleResponse, _ulysses_v1_ScaleResponse__Output>
       SettleStepRequest: MessageTypeDefinition<_ulysses_v1_SettleStepRequest, _ulysses_v1_SettleStepRequest__Output>
       SettleStepResponse: MessageTypeDefinition<_ulysses_v1_SettleStepResponse, _ulysses_v1_SettleStepResponse__Output>
       StepKey: MessageTypeDefinition<_ulysses_v1_StepKey, _ulysses_v1_StepKey__Output>

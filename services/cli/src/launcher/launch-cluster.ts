@@ -151,6 +151,8 @@ function superviseOptions(
     ...['--advertise', hostOf(listen)],
     ...['--tensor-listen', freePort],
     ...['--tensor-advertise', hostOf(listen)],
+    // The cluster ends as a whole; ranks need not wait for each other's steps.
+    ...['--drain', '0s'],
     ...['--threads', String(threads)],
     ...['--store-bytes', `${storeBytes}B`],
     ...(storeBytesPerJob === null ? [] : ['--store-bytes-per-job', `${storeBytesPerJob}B`]),

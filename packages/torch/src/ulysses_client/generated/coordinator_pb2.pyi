@@ -250,3 +250,23 @@ class GetStatusResponse(_message.Message):
     steps_committed: int
     steps_failed: int
     def __init__(self, epoch: _Optional[int] = ..., cp_size: _Optional[int] = ..., complete: _Optional[bool] = ..., ranks: _Optional[_Iterable[_Union[RankStatus, _Mapping]]] = ..., steps_running: _Optional[int] = ..., steps_committed: _Optional[int] = ..., steps_failed: _Optional[int] = ...) -> None: ...
+
+class ScaleRequest(_message.Message):
+    __slots__ = ("cp_size",)
+    CP_SIZE_FIELD_NUMBER: _ClassVar[int]
+    cp_size: int
+    def __init__(self, cp_size: _Optional[int] = ...) -> None: ...
+
+class ScaleResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ("rank",)
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    def __init__(self, rank: _Optional[int] = ...) -> None: ...
+
+class DrainResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

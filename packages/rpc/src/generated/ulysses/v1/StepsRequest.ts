@@ -5,6 +5,7 @@ import type { Prepare as _ulysses_v1_Prepare, Prepare__Output as _ulysses_v1_Pre
 import type { Abort as _ulysses_v1_Abort, Abort__Output as _ulysses_v1_Abort__Output } from '../../ulysses/v1/Abort.js';
 import type { Commit as _ulysses_v1_Commit, Commit__Output as _ulysses_v1_Commit__Output } from '../../ulysses/v1/Commit.js';
 import type { Release as _ulysses_v1_Release, Release__Output as _ulysses_v1_Release__Output } from '../../ulysses/v1/Release.js';
+import type { Leave as _ulysses_v1_Leave, Leave__Output as _ulysses_v1_Leave__Output } from '../../ulysses/v1/Leave.js';
 
 export interface StepsRequest {
   'enterEpoch'?: (_ulysses_v1_EnterEpoch | null);
@@ -12,7 +13,8 @@ export interface StepsRequest {
   'abort'?: (_ulysses_v1_Abort | null);
   'commit'?: (_ulysses_v1_Commit | null);
   'release'?: (_ulysses_v1_Release | null);
-  'command'?: "enterEpoch"|"prepare"|"abort"|"commit"|"release";
+  'leave'?: (_ulysses_v1_Leave | null);
+  'command'?: "enterEpoch"|"prepare"|"abort"|"commit"|"release"|"leave";
 }
 
 export interface StepsRequest__Output {
@@ -21,5 +23,6 @@ export interface StepsRequest__Output {
   'abort'?: (_ulysses_v1_Abort__Output | null);
   'commit'?: (_ulysses_v1_Commit__Output | null);
   'release'?: (_ulysses_v1_Release__Output | null);
-  'command'?: "enterEpoch"|"prepare"|"abort"|"commit"|"release";
+  'leave'?: (_ulysses_v1_Leave__Output | null);
+  'command'?: "enterEpoch"|"prepare"|"abort"|"commit"|"release"|"leave";
 }

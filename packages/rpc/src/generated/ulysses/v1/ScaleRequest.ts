@@ -1,0 +1,10 @@
+// Original file: proto/ulysses/v1/coordinator.proto
+
+
+export interface ScaleRequest {
+  'cpSize'?: (number);
+}
+
+export interface ScaleRequest__Output {
+  'cpSize': (number);
+}
