@@ -1,9 +1,12 @@
 import { UlyssesError } from '@ulysses/errors';
+import { connectCoordinator } from '@ulysses/rpc';
 import { describe, expect, it } from 'vitest';
 import { withReplay, type AttemptContext, type ReplayingCluster, type ReplayOptions } from './replay.js';
 
 const LOST = new UlyssesError('PEER_LOST', 'rank 1 was lost');
 const UNREACHED = new UlyssesError('PEER_LOST', 'no answer', { grpcStatus: 'UNAVAILABLE' });
+/** Nothing is sent to it. */
+const COORDINATOR = connectCoordinator('127.0.0.1:1');
 const PATIENT: ReplayOptions = { deadlineMs: 60_000, signal: null };
 
 interface Replayed {
@@ -25,6 +28,8 @@ async function replayed(
   const { contacted = true, maxReplays = Infinity, onReplay } = cluster;
   const connection: ReplayingCluster = {
     contacted,
+    coordinator: COORDINATOR,
+    failOver: () => undefined,
     options: {
       maxReplays,
       firstContactMs: 0,

@@ -8,7 +8,7 @@ export interface ReplayOptions {
 }
 
 /** What a replay needs to know of a connection. */
-export interface ReplayingCluster extends Pick<Cluster, 'contacted'> {
+export interface ReplayingCluster extends Pick<Cluster, 'contacted' | 'coordinator' | 'failOver'> {
   readonly options: Pick<ResolvedConnectOptions, 'maxReplays' | 'firstContactMs' | 'onReplay'>;
 }
 
