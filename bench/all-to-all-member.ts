@@ -15,7 +15,8 @@ export type Answer =
   | { readonly kind: 'done' }
   | { readonly kind: 'cpu'; readonly seconds: number };
 
-const [index = 0, members = 0, mib = 0] = process.argv.slice(2).map(Number);
+const [index = 0, members = 0, mib = 0] = process.argv.slice(2, 5).map(Number);
+const sameHost = process.argv[5] === 'unix';
 const others = Array.from({ length: members - 1 }, (_, k) => (index + k + 1) % members);
 const bytesTo = (destination: number): number => sliceBytes(index, destination, members, mib);
 const bytesFrom = (source: number): number => sliceBytes(source, index, members, mib);
@@ -23,6 +24,7 @@ const bytesFrom = (source: number): number => sliceBytes(source, index, members,
 const waiting = { events: 0, done: (): void => undefined };
 const plane = await TensorPlane.open({
   listen: '127.0.0.1:0',
+  sameHost,
   onEvent: (event: PlaneEvent) => {
     if (event.kind === 'link-lost' || event.kind === 'failed') throw new Error(JSON.stringify(event));
     if (event.kind !== 'granule' && --waiting.events === 0) waiting.done();

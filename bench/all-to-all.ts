@@ -18,10 +18,12 @@ export class AllToAll {
     this.#members = members;
   }
 
-  static async start(members: number, mib: number): Promise<AllToAll> {
+  static async start(members: number, mib: number, transport: 'tcp' | 'unix'): Promise<AllToAll> {
     const path = fileURLToPath(new URL('all-to-all-member.js', import.meta.url));
     const children = Array.from({ length: members }, (_, index) =>
-      fork(path, [index, members, mib].map(String), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }),
+      fork(path, [index, members, mib, transport].map(String), {
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      }),
     );
     const listening = await Promise.all(children.map(answerOf));
     const addresses = listening.map((answer) => (answer.kind === 'listening' ? answer.address : ''));

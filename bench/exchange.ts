@@ -23,6 +23,7 @@ const MEMBERS = 4;
 const WINDOWS = 7;
 
 interface Case {
+  readonly transport: 'tcp' | 'unix';
   readonly mib: number;
   readonly repeats: number;
   readonly throughput: Target;
@@ -30,8 +31,9 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { mib: 4, repeats: 40, throughput: TARGETS['tcp 4MiB'], cpu: null },
-  { mib: 64, repeats: 6, throughput: TARGETS['tcp 64MiB'], cpu: TARGETS['cpu tcp'] },
+  { transport: 'tcp', mib: 4, repeats: 40, throughput: TARGETS['tcp 4MiB'], cpu: null },
+  { transport: 'tcp', mib: 64, repeats: 6, throughput: TARGETS['tcp 64MiB'], cpu: TARGETS['cpu tcp'] },
+  { transport: 'unix', mib: 64, repeats: 6, throughput: TARGETS['unix 64MiB'], cpu: null },
 ];
 
 const results: Result[] = [];
@@ -39,8 +41,8 @@ for (const measured of CASES) results.push(...(await measure(measured)));
 results.forEach(printResult);
 writeResults('exchange', results);
 
-async function measure({ mib, repeats, throughput, cpu }: Case): Promise<Result[]> {
-  const ours = await AllToAll.start(MEMBERS, mib);
+async function measure({ transport, mib, repeats, throughput, cpu }: Case): Promise<Result[]> {
+  const ours = await AllToAll.start(MEMBERS, mib, transport);
   const peer = await Peer.start('gloo_all_to_all.py', [MEMBERS, mib]);
   const gigabytes = movedBytes(MEMBERS, mib) / 1e9;
   const speeds: Window[] = [];

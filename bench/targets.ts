@@ -32,6 +32,7 @@ export const STEP_TARGETS = {
 export const EXCHANGE_TARGETS = {
   'tcp 4MiB': throughput('tcp 4MiB', 0.9, 1.3),
   'tcp 64MiB': throughput('tcp 64MiB', 0.75, 1),
+  'unix 64MiB': throughput('unix 64MiB', 0.85, 1.2),
   'cpu tcp': quantity('cpu tcp', 'CPU time of all processes, 64 MiB each', 'CPU-s/GB', 0.65, 0.48),
 } satisfies Record<string, Target>;
 

@@ -35,10 +35,10 @@ writeFileSync(PAGE, `${HEAD}\n${sections.join('\n')}${NOTES}`);
 
 function section(title: string, command: string, results: readonly Result[]): string {
   const rows = results.map(row);
-  const places = [...new Set(results.map(({ machine, commit }) => `${machine}, commit ${commit}`))];
+  const machines = [...new Set(results.map(({ machine }) => machine))];
   return `## ${title}
 
-\`${command}\`, on ${places.join('; ')}.
+\`${command}\`, on ${machines.join('; ')}; commits are in the results.
 
 | case | what | value | peer | ratio | spread | must | aim | load |
 | ---- | ---- | ----- | ---- | ----- | ------ | ---- | --- | ---- |

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connect, UlyssesContextAttention, type Cluster, type ConnectOptions } from '@ulysses/client';
+import { connect, UlyssesContextAttention, type Cluster } from '@ulysses/client';
 import { startCluster, type TestCluster } from '../support/cluster.js';
 import { stepInputs, type StepInputs } from '../support/step-inputs.js';
 
@@ -20,10 +20,11 @@ describe('rows of an owner', () => {
   });
 
   async function connected<T>(
-    route: ConnectOptions['route'],
+    route: 'auto' | 'relay' | 'direct',
+    transport: 'auto' | 'tcp',
     act: (connection: Cluster) => Promise<T>,
   ): Promise<T> {
-    const connection = await connect({ address: cluster.address, route: route ?? 'auto' });
+    const connection = await connect({ address: cluster.address, route, transport });
     try {
       return await act(connection);
     } finally {
@@ -32,7 +33,7 @@ describe('rows of an owner', () => {
   }
 
   it('pass their relay with route relay, and only that rank is linked', async () => {
-    await connected('relay', async (connection) => {
+    await connected('relay', 'auto', async (connection) => {
       await forward(connection, INPUTS);
       await forward(connection, INPUTS);
       expect(connection.links.direct).toBe(false);
@@ -41,19 +42,29 @@ describe('rows of an owner', () => {
   });
 
   it('go straight to every rank with route direct, from the first step', async () => {
-    await connected('direct', async (connection) => {
+    await connected('direct', 'auto', async (connection) => {
       await forward(connection, INPUTS);
       expect(connection.plane.links).toBe(CP_SIZE);
     });
   });
 
   it('go straight to every rank with route auto once every rank was reached', async () => {
-    await connected('auto', async (connection) => {
+    await connected('auto', 'auto', async (connection) => {
       // Ranks are dialled beside the steps: how many steps pass the relay before is not promised.
       while (!connection.links.direct) await forward(connection, INPUTS);
       await forward(connection, INPUTS);
       expect(connection.plane.links).toBe(CP_SIZE);
     });
+  });
+
+  it('travel by unix sockets on one host, and by TCP when told so', async () => {
+    const unixConnections = (transport: 'auto' | 'tcp'): Promise<number> =>
+      connected('direct', transport, async (connection) => {
+        await forward(connection, INPUTS);
+        return connection.plane.unixConnections;
+      });
+    expect(await unixConnections('auto')).toBe(CP_SIZE);
+    expect(await unixConnections('tcp')).toBe(0);
   });
 
   it('are refused a route that there is not', async () => {

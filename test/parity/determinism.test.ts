@@ -20,15 +20,14 @@ afterEach(() => {
 async function onCluster(
   seed: number | null,
   route: 'auto' | 'relay' | 'direct' = 'auto',
+  transport: 'auto' | 'tcp' = 'auto',
 ): Promise<readonly [WholeResult, WholeResult]> {
   if (seed !== null) process.env[SEED] = String(seed);
-  const cluster = await startCluster({ cpSize: CP_SIZE });
+  const cluster = await startCluster({ cpSize: CP_SIZE, env: { ULYSSES_TRANSPORT: transport } });
+  const connection = { route, transport };
   try {
     const run = (): Promise<WholeResult> =>
-      runStep(
-        { address: cluster.address, splits: SPLITS, attention: { causal: true }, connection: { route } },
-        INPUTS,
-      );
+      runStep({ address: cluster.address, splits: SPLITS, attention: { causal: true }, connection }, INPUTS);
     const results = [await run(), await run()] as const;
     const shuffling = cluster.log.filter((line) => line.includes('slices leave shuffled'));
     expect(shuffling).toHaveLength(seed === null ? 0 : CP_SIZE);
@@ -47,9 +46,11 @@ describe('the bits of out, LSE, dq, dk and dv', () => {
     }
   });
 
-  it('are the same whichever way rows travel', async () => {
+  it('are the same over every route and transport', async () => {
     const [relayed] = await onCluster(null, 'relay');
     for (const direct of await onCluster(null, 'direct')) expectSameBits(direct, relayed);
     for (const direct of await onCluster(1, 'direct')) expectSameBits(direct, relayed);
+    for (const overTcp of await onCluster(null, 'relay', 'tcp')) expectSameBits(overTcp, relayed);
+    for (const overTcp of await onCluster(null, 'direct', 'tcp')) expectSameBits(overTcp, relayed);
   });
 });

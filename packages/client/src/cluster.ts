@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { fieldError, UlyssesError } from '@ulysses/errors';
-import { ExchangePlane, ROUTES, type RouteChoice } from '@ulysses/exchange';
+import { ExchangePlane, ROUTES, TRANSPORTS, type RouteChoice, type Transport } from '@ulysses/exchange';
 import type { CoordinatorClient, StepKey } from '@ulysses/rpc';
 import { Coordinators } from './coordinators.js';
 import { RankLinks } from './rank-links.js';
@@ -27,6 +27,8 @@ export interface ConnectOptions {
    * (at most 64) are up. The same bits. @default 'auto'
    */
   readonly route?: RouteChoice;
+  /** What links are made of: `tcp`, or `auto`, which takes unix sockets to ranks of this host and user. @default 'auto' */
+  readonly transport?: Transport;
   /** Longest that one call may take, replays included. @default 60_000 */
   readonly deadlineMs?: number;
   /** How long the first call waits for a coordinator that cannot be reached. @default 5_000 */
@@ -74,6 +76,7 @@ export class Cluster {
     const lost: { listener: ((link: string, reason: string) => void) | null } = { listener: null };
     const plane = await ExchangePlane.open({
       listen: null,
+      transport: options.transport,
       onLinkLost: (link, reason) => lost.listener?.(link, reason),
     });
     return new Cluster(options, new Coordinators(options.address), (listener) => {
@@ -133,7 +136,7 @@ export class Cluster {
 /**
  * Connects to a cluster. The coordinator is called at the first step, so this succeeds even while the cluster starts.
  *
- * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name; UNSUPPORTED for another route.
+ * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name; UNSUPPORTED for another route or transport.
  */
 export async function connect(options: ConnectOptions): Promise<Cluster> {
   const { ownerIndex = 0, ownerCount = 1 } = options;
@@ -145,6 +148,10 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
   }
   const { route = 'auto' } = options;
   if (!ROUTES.includes(route)) throw fieldError('UNSUPPORTED', 'route', route, `one of ${ROUTES.join(', ')}`);
+  const { transport = 'auto' } = options;
+  if (!TRANSPORTS.includes(transport)) {
+    throw fieldError('UNSUPPORTED', 'transport', transport, `one of ${TRANSPORTS.join(', ')}`);
+  }
   if (ownerCount > 1 && options.session === undefined) {
     throw fieldError('SHAPE_MISMATCH', 'session', undefined, 'a name that all owners of this trainer share');
   }
@@ -155,6 +162,7 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     ownerIndex,
     ownerCount,
     route,
+    transport,
     deadlineMs: options.deadlineMs ?? 60_000,
     firstContactMs: options.firstContactMs ?? 5_000,
     maxReplays: options.maxReplays ?? Infinity,

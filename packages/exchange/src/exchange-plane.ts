@@ -2,9 +2,14 @@ import { TensorPlane, type PlaneEvent, type StepKey, type StepRegistration } fro
 import { sliceOrderSeed } from './slice-order-seed.js';
 import { StepChannel } from './step-channel.js';
 
+export const TRANSPORTS = ['auto', 'tcp'] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
 export interface ExchangePlaneOptions {
   /** `host:port` to listen on, or null for a party that only dials. */
   readonly listen: string | null;
+  /** What links are made of: unix sockets between processes of one host and user and TCP otherwise, or TCP always. @default 'auto' */
+  readonly transport?: Transport;
   /** A link broke or ended; steps that use it are the caller's to fail. */
   readonly onLinkLost: (link: string, reason: string) => void;
   /** For tests: the order in which a step's slices leave. @default `sliceOrderSeed()` */
@@ -28,6 +33,7 @@ export class ExchangePlane {
     const self: { plane: ExchangePlane | null } = { plane: null };
     const plane = await TensorPlane.open({
       listen: options.listen,
+      sameHost: options.transport !== 'tcp',
       onEvent: (event) => {
         if (event.kind === 'link-lost') options.onLinkLost(event.link, event.reason);
         else self.plane?.dispatch(event);
@@ -45,6 +51,11 @@ export class ExchangePlane {
   /** Links that can be sent on now. */
   get links(): number {
     return this.#plane.counters().links;
+  }
+
+  /** Connections by unix socket now, dialled and accepted. */
+  get unixConnections(): number {
+    return this.#plane.counters().unixConnections;
   }
 
   connectRank(link: string, address: string, party: string, options: { deadlineMs: number }): Promise<void> {

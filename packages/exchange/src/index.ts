@@ -1,4 +1,11 @@
-export { ExchangePlane, stepIdentity, stepName, type ExchangePlaneOptions } from './exchange-plane.js';
+export {
+  ExchangePlane,
+  TRANSPORTS,
+  stepIdentity,
+  stepName,
+  type ExchangePlaneOptions,
+  type Transport,
+} from './exchange-plane.js';
 export { StepChannel } from './step-channel.js';
 export {
   ROUTES,

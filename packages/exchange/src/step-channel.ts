@@ -28,6 +28,7 @@ export class StepChannel {
   readonly #plane: TensorPlane;
   readonly #options: StepChannelOptions;
   readonly #granules = new Map<number, Deferred>();
+  readonly #arrived = new Set<number>();
   readonly #received = new Deferred();
   readonly #sent = new Deferred();
   readonly #relayed = new Deferred();
@@ -48,6 +49,11 @@ export class StepChannel {
   /** Resolves when all segments of a granule are placed. */
   granule(granule: number): Promise<void> {
     return this.#deferredGranule(granule).promise;
+  }
+
+  /** Whether `granule` has resolved already. */
+  hasArrived(granule: number): boolean {
+    return this.#arrived.has(granule);
   }
 
   /** Resolves when every expected segment is placed. */
@@ -104,6 +110,7 @@ export class StepChannel {
   handle(event: PlaneEvent): void {
     switch (event.kind) {
       case 'granule':
+        this.#arrived.add(event.granule);
         this.#deferredGranule(event.granule).resolve();
         break;
       case 'received':

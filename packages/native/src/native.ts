@@ -104,6 +104,8 @@ export interface PlaneCounters {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly relayedBytes: number;
+  /** Connections by unix socket, dialled and accepted. */
+  readonly unixConnections: number;
   readonly steps: number;
   readonly links: number;
 }
@@ -116,6 +118,7 @@ interface Addon {
     open(
       memory: NativeMemory,
       listen: string | null,
+      sameHost: boolean,
       description: string,
       listener: (event: PlaneEvent) => void,
     ): NativePlane;

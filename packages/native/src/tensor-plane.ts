@@ -10,6 +10,11 @@ const CONNECT_DEADLINE_MS = 10_000;
 export interface TensorPlaneOptions {
   /** `host:port` to accept calls on (port 0: any free one); null for a process that only dials. */
   readonly listen: string | null;
+  /**
+   * Whether peers of this host and user are reached by unix socket, where they allow it too, instead of TCP.
+   * @default true
+   */
+  readonly sameHost?: boolean;
   /** Who this process is, as peers read it in refusals, for example `rank 2`. */
   readonly description?: string;
   readonly onEvent: (event: PlaneEvent) => void;
@@ -37,10 +42,13 @@ export class TensorPlane {
   /** @throws CONFIG when it cannot listen there */
   static async open({
     listen,
+    sameHost = true,
     description = 'a tensor plane',
     onEvent,
   }: TensorPlaneOptions): Promise<TensorPlane> {
-    return native(() => new TensorPlane(addon.TensorPlane.open(memory, listen, description, onEvent)));
+    return native(
+      () => new TensorPlane(addon.TensorPlane.open(memory, listen, sameHost, description, onEvent)),
+    );
   }
 
   /**

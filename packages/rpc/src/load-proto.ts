@@ -77,15 +77,25 @@ export function wireCodec<Name extends MessageName>(
   };
 }
 
-/** A codec for the domain type `T` that travels as the message `name`. */
-export function messageCodec<T, Name extends MessageName>(
+/**
+ * A codec for the domain type `T` that travels as the message `name`. Values do not change, and one of them, such as a plan, may go to
+ * every rank: it is encoded once.
+ */
+export function messageCodec<T extends object, Name extends MessageName>(
   name: Name,
   toProto: (value: T) => WireInput<Name>,
   fromProto: (message: WireOutput<Name>, path: string) => T,
 ): Codec<T> {
   const wire = wireCodec(name);
+  const encoded = new WeakMap<T, Buffer>();
   return {
-    encode: (value) => wire.encode(toProto(value)),
+    encode(value) {
+      const known = encoded.get(value);
+      if (known !== undefined) return known;
+      const bytes = wire.encode(toProto(value));
+      encoded.set(value, bytes);
+      return bytes;
+    },
     decode: (bytes) => fromProto(wire.decode(bytes), name),
   };
 }

@@ -1,5 +1,6 @@
 import { availableParallelism, hostname } from 'node:os';
 import { randomUUID } from 'node:crypto';
+import { TRANSPORTS } from '@ulysses/exchange';
 import { REDIS_OPTIONS } from '@ulysses/rendezvous';
 import {
   LOG_LEVELS,
@@ -48,6 +49,12 @@ export const OPTIONS = {
     valueName: 'HOST[:PORT]',
     default: null,
     help: 'Where trainers and other ranks dial the tensor port; none: where it listens.',
+  }),
+  transport: choiceOption(TRANSPORTS, {
+    flag: 'transport',
+    env: 'ULYSSES_TRANSPORT',
+    default: 'auto',
+    help: 'What tensor links are made of: TCP always, or unix sockets between processes of one host and user.',
   }),
   member: stringOption({
     flag: 'member',

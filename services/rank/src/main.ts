@@ -25,6 +25,7 @@ async function main(argv: readonly string[]): Promise<void> {
     advertise: config.advertise,
     tensorListen: config.tensorListen,
     tensorAdvertise: config.tensorAdvertise,
+    transport: config.transport,
     threads: config.threads,
     isa: config.isa,
     storeBytes: config.storeBytes,

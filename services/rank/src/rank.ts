@@ -1,5 +1,5 @@
 import { cpuDevice } from '@ulysses/device';
-import { ExchangePlane } from '@ulysses/exchange';
+import { ExchangePlane, type Transport } from '@ulysses/exchange';
 import { fieldError } from '@ulysses/errors';
 import { ISAS, detectIsa, type Isa } from '@ulysses/native';
 import { LeaseKeeper, type MembershipStore } from '@ulysses/rendezvous';
@@ -18,6 +18,7 @@ export interface RankOptions {
   readonly advertise: string | null;
   readonly tensorListen: string;
   readonly tensorAdvertise: string | null;
+  readonly transport: Transport;
   readonly threads: number;
   readonly isa: Isa | null;
   readonly storeBytes: number;
@@ -70,6 +71,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
   const ends: { stream: CoordinatorStream | null } = { stream: null };
   const plane = await ExchangePlane.open({
     listen: options.tensorListen,
+    transport: options.transport,
     onLinkLost: (link, reason) => ends.stream?.linkLost(link, reason),
   });
   if (plane.sliceOrderSeed !== null) logger.warn({ member }, 'slices leave shuffled');

@@ -28,13 +28,19 @@ export interface RunningStep {
   readonly signal: AbortSignal;
 }
 
+/**
+ * Most (row, key) pairs of one device call. Units that are all there are computed together up to this: a call of their own costs
+ * more than small units take, and holding back results of large ones would cost more than a call.
+ */
+const CALL_PAIRS = 2 ** 19;
+
 export async function runForward(step: RunningStep, memory: ForwardMemory): Promise<void> {
-  const { table } = step.exchange.places;
-  for (let unit = 0; unit < table.units.length; unit++) {
-    await unitArrived(step, unit);
-    await intervalArrived(step, unit);
-    await step.device.forward(attentionJob(step), [forwardUnit(step, memory, unit)], { signal: step.signal });
-    sendForwardUnit(step.channel, step.exchange, memory, unit);
+  const { length } = step.exchange.places.table.units;
+  for (let begin = 0, end = 0; begin < length; begin = end) {
+    end = await arrivedUnits(step, begin, true);
+    const units = between(begin, end).map((unit) => forwardUnit(step, memory, unit));
+    await step.device.forward(attentionJob(step), units, { signal: step.signal });
+    for (const unit of between(begin, end)) sendForwardUnit(step.channel, step.exchange, memory, unit);
   }
   await step.channel.sent;
 }
@@ -47,29 +53,52 @@ export async function runBackward(
   const { table } = step.exchange.places;
   const lastReader = lastReaders(table.kvIntervalOfUnit);
   const [kvCarried, nothingKept] = [step.carried.includes('k'), step.carried.includes('q')];
-  for (let unit = 0; unit < table.units.length; unit++) {
-    await unitArrived(step, unit);
-    if (kvCarried) await intervalArrived(step, unit);
-    const inputs = backwardUnit(step, forward, memory, unit);
-    if (nothingKept) await step.device.forward(attentionJob(step), [inputs], { signal: step.signal });
-    await step.device.backward(attentionJob(step), [inputs], { signal: step.signal });
-    sendBackwardUnit(step.channel, step.exchange, memory, unit);
-    const interval = table.kvIntervalOfUnit[unit] ?? -1;
-    if (lastReader.get(interval) === unit) {
-      sendBackwardInterval(step.channel, step.exchange, memory, interval);
+  for (let begin = 0, end = 0; begin < table.units.length; begin = end) {
+    end = await arrivedUnits(step, begin, kvCarried);
+    const units = between(begin, end).map((unit) => backwardUnit(step, forward, memory, unit));
+    if (nothingKept) await step.device.forward(attentionJob(step), units, { signal: step.signal });
+    await step.device.backward(attentionJob(step), units, { signal: step.signal });
+    for (const unit of between(begin, end)) {
+      sendBackwardUnit(step.channel, step.exchange, memory, unit);
+      const interval = table.kvIntervalOfUnit[unit] ?? -1;
+      if (lastReader.get(interval) === unit) {
+        sendBackwardInterval(step.channel, step.exchange, memory, interval);
+      }
     }
   }
   await step.channel.sent;
 }
 
-function unitArrived({ channel }: RunningStep, unit: number): Promise<void> {
-  return channel.granule(unit);
+/** Waits for a unit; returns the end of the units from it on that are there too and fit into one call with it. */
+async function arrivedUnits(step: RunningStep, first: number, withKeys: boolean): Promise<number> {
+  const { units } = step.exchange.places.table;
+  for (const granule of granulesOf(step, first, withKeys)) await step.channel.granule(granule);
+  let pairs = pairsOf(step, first);
+  let end = first + 1;
+  for (; end < units.length; end++) {
+    pairs += pairsOf(step, end);
+    const arrived = granulesOf(step, end, withKeys).every((granule) => step.channel.hasArrived(granule));
+    if (pairs > CALL_PAIRS || !arrived) break;
+  }
+  return end;
 }
 
-async function intervalArrived({ channel, exchange }: RunningStep, unit: number): Promise<void> {
+/** A unit's own rows, and the rows of its KV interval where they travel. */
+function granulesOf({ exchange }: RunningStep, unit: number, withKeys: boolean): number[] {
   const { units, kvIntervalOfUnit } = exchange.places.table;
   const interval = kvIntervalOfUnit[unit] ?? -1;
-  if (interval >= 0) await channel.granule(units.length + interval);
+  return withKeys && interval >= 0 ? [unit, units.length + interval] : [unit];
+}
+
+function pairsOf({ exchange }: RunningStep, index: number): number {
+  const { units, kvIntervals, kvIntervalOfUnit } = exchange.places.table;
+  const unit = units[index] ?? { qBegin: 0, qEnd: 0 };
+  const keys = kvIntervals[kvIntervalOfUnit[index] ?? -1] ?? { begin: 0, end: 0 };
+  return (unit.qEnd - unit.qBegin) * (keys.end - keys.begin);
+}
+
+function between(begin: number, end: number): number[] {
+  return Array.from({ length: end - begin }, (_, i) => begin + i);
 }
 
 function attentionJob({ exchange }: RunningStep): DeviceJob {

@@ -233,6 +233,13 @@ describe('a message comes out of its bytes as it went in:', () => {
   comesBack('Empty', leave.response, fc.constant({}));
 });
 
+it('a command that goes to every rank is encoded once', () => {
+  const { encode } = rankMethods.steps.request;
+  const [sample] = fc.sample(command, 1);
+  expect(encode(sample!)).toBe(encode(sample!));
+  expect(encode({ ...sample! })).toEqual(encode(sample!));
+});
+
 function comesBack<T>(name: string, codec: Codec<T>, values: fc.Arbitrary<T>): void {
   it(name, () => {
     fc.assert(

@@ -49,6 +49,7 @@ pub struct Counters {
     pub sent_bytes: f64,
     pub received_bytes: f64,
     pub relayed_bytes: f64,
+    pub unix_connections: f64,
     pub steps: f64,
     pub links: f64,
 }
@@ -74,18 +75,19 @@ pub struct TensorPlane {
 
 #[napi]
 impl TensorPlane {
-    /// `listen` is `host:port`; the plane then keeps the process alive until it is closed. One that only dials does so
+    /// `listen` is `host:port`, `same_host` whether peers of this host and user are reached by unix socket; the plane then keeps the process alive until it is closed. One that only dials does so
     /// while a step is registered.
     #[napi(factory, catch_unwind)]
     pub fn open(
         env: Env,
         memory: &Memory,
         listen: Option<String>,
+        same_host: bool,
         description: String,
         listener: Listener,
     ) -> napi::Result<TensorPlane> {
         let listens = listen.is_some();
-        let options = PlaneOptions { listen, ..PlaneOptions::new(description) };
+        let options = PlaneOptions { listen, same_host, ..PlaneOptions::new(description) };
         let listener = Arc::new(listener);
         let received = Arc::new(Received::default());
         let (callee, counted) = (listener.clone(), received.clone());
@@ -205,6 +207,7 @@ impl TensorPlane {
                 sent_bytes: counters.sent_bytes as f64,
                 received_bytes: counters.received_bytes as f64,
                 relayed_bytes: counters.relayed_bytes as f64,
+                unix_connections: counters.unix_connections as f64,
                 steps: counters.steps as f64,
                 links: counters.links as f64,
             })

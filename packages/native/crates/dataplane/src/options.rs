@@ -6,6 +6,8 @@ use std::time::Duration;
 pub struct PlaneOptions {
     /// `host:port` to accept calls on (port 0: any free one); none for a process that only dials.
     pub listen: Option<String>,
+    /// Whether peers of this host and user are reached by unix socket instead of TCP, where they allow it too.
+    pub same_host: bool,
     /// Who this process is, as peers read it in refusals: `rank 2`, `owner 0`.
     pub description: String,
     /// Most payload bytes of one slice message.
@@ -34,6 +36,7 @@ impl PlaneOptions {
     pub fn new(description: impl Into<String>) -> PlaneOptions {
         PlaneOptions {
             listen: None,
+            same_host: true,
             description: description.into(),
             chunk_bytes: 512 << 10,
             frame_bytes: 512 << 10,

@@ -1,6 +1,6 @@
 //! The plane: one thread that owns all sockets, and the calls others make to it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::events::{Event, EventSink};
-use crate::link::{Dial, Done, Kind, Status, dial, serve};
+use crate::link::{Dial, Done, Kind, Listener, Status, dial, serve};
 use crate::lock;
 use crate::memory::RegionPool;
 use crate::names::{Party, StepKey, Tensor};
@@ -43,12 +43,16 @@ impl Plane {
     /// Starts the thread and listens. Fails with CONFIG when it cannot. Strided rows are packed in memory of `pool`.
     pub fn open(options: PlaneOptions, pool: RegionPool, sink: EventSink) -> Result<Plane> {
         let config = |what: &str, error: std::io::Error| Error::new(Code::Config, format!("{what}: {error}"));
-        let listener = match &options.listen {
-            Some(address) => Some(listen(address).map_err(|error| config(&format!("listen {address}"), error))?),
-            None => None,
-        };
-        let local_addr = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| config("runtime", error))?;
+        let (local_addr, listeners) = {
+            let _in_runtime = runtime.enter();
+            match &options.listen {
+                Some(address) => listen(address, options.same_host)
+                    .map(|(local, listeners)| (Some(local), listeners))
+                    .map_err(|error| config(&format!("listen {address}"), error))?,
+                None => (None, Vec::new()),
+            }
+        };
         let handle = runtime.handle().clone();
         let (events, reported) = unbounded_channel();
         let engine = Arc::new(Engine::new(options, pool, events));
@@ -59,8 +63,7 @@ impl Plane {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::spawn(report(reported, sink));
-                    if let Some(listener) = listener {
-                        let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime has I/O");
+                    for listener in listeners {
                         tokio::spawn(serve(served.clone(), listener));
                     }
                     // An error says that the sender was dropped, which means the same.
@@ -168,10 +171,14 @@ impl Drop for Plane {
     }
 }
 
-fn listen(address: &str) -> std::io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+/// Where peers dial, and what accepts them: TCP, and for peers of this host a unix socket of the same name where there can be one.
+fn listen(address: &str, same_host: bool) -> std::io::Result<(SocketAddr, Vec<Listener>)> {
+    let tcp = std::net::TcpListener::bind(address)?;
+    tcp.set_nonblocking(true)?;
+    let local = tcp.local_addr()?;
+    let unix = if same_host { Listener::unix(local).ok() } else { None };
+    let tcp = Listener::Tcp(tokio::net::TcpListener::from_std(tcp)?);
+    Ok((local, std::iter::once(tcp).chain(unix).collect()))
 }
 
 async fn report(mut reported: UnboundedReceiver<Event>, sink: EventSink) {

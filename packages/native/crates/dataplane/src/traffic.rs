@@ -1,6 +1,7 @@
 //! Counters of one plane.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Running sums since the plane was opened, and what it holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Counters {
     pub received_bytes: u64,
     /// Payload taken in to be forwarded for other parties.
     pub relayed_bytes: u64,
+    /// Connections by unix socket, dialled and accepted.
+    pub unix_connections: usize,
     /// Steps registered.
     pub steps: usize,
     /// Links that can be sent on, waiting ones included.
@@ -22,9 +25,26 @@ pub(crate) struct Traffic {
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     relayed_bytes: AtomicU64,
+    unix_connections: AtomicUsize,
+}
+
+/// Counts one connection by unix socket while it lives.
+pub(crate) struct CountedConnection(Arc<Traffic>);
+
+impl Drop for CountedConnection {
+    fn drop(&mut self) {
+        self.0.unix_connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Traffic {
+    pub(crate) fn count_connection(self: &Arc<Traffic>, is_unix: bool) -> Option<CountedConnection> {
+        is_unix.then(|| {
+            self.unix_connections.fetch_add(1, Ordering::Relaxed);
+            CountedConnection(self.clone())
+        })
+    }
+
     pub(crate) fn count_sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -42,6 +62,7 @@ impl Traffic {
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             relayed_bytes: self.relayed_bytes.load(Ordering::Relaxed),
+            unix_connections: self.unix_connections.load(Ordering::Relaxed),
             steps,
             links,
         }

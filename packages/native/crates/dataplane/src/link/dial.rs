@@ -8,7 +8,6 @@ use http::{HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -19,6 +18,7 @@ use crate::link::frames::{Frames, read_acks, with_sources};
 use crate::link::inlet::Inlet;
 use crate::link::mailbox::Mailbox;
 use crate::link::party::is_party;
+use crate::link::socket::Socket;
 use crate::link::table::OnPanic;
 use crate::link::{AckSender, CallBody, Outlet, PARTY_KEY, PULL_PATH, PUSH_PATH, Status};
 use crate::lock;
@@ -108,13 +108,15 @@ async fn connect(engine: &Arc<Engine>, dial: &Dial) -> Result<Connected> {
             format!("{PARTY_KEY}: {:?}, expected rank/<index>/<member> or owner/<index>/<job>/<session>", dial.party);
         return Err(Error::new(Code::Config, message));
     }
-    let stream = TcpStream::connect(&dial.address).await.map_err(|error| lost(error.to_string()))?;
-    stream.set_nodelay(true).map_err(|error| lost(error.to_string()))?;
+    let same_host = engine.options.same_host;
+    let socket = Socket::connect(&dial.address, same_host).await.map_err(|error| lost(error.to_string()))?;
+    let counted = engine.traffic.count_connection(socket.is_unix());
     let (mut requests, connection) =
-        builder(&engine.options).handshake(TokioIo::new(stream)).await.map_err(|error| lost(with_sources(&error)))?;
+        builder(&engine.options).handshake(TokioIo::new(socket)).await.map_err(|error| lost(with_sources(&error)))?;
     let connection = Connection(tokio::spawn(async move {
         let reason =
             connection.await.map_or_else(|error| with_sources(&error), |()| "the connection was closed".into());
+        drop(counted);
         Status::new(Status::UNAVAILABLE, reason)
     }));
 

@@ -9,6 +9,7 @@ mod mailbox;
 mod outlet;
 mod party;
 mod serve;
+mod socket;
 mod status;
 mod table;
 
@@ -17,6 +18,7 @@ pub(crate) use body::CallBody;
 pub(crate) use dial::{Dial, Done, Kind, dial};
 pub(crate) use outlet::{Outlet, Payload, Slice};
 pub(crate) use serve::serve;
+pub(crate) use socket::Listener;
 pub(crate) use status::Status;
 pub(crate) use table::{CallEnd, CallKind, Links};
 

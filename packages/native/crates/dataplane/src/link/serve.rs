@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -20,6 +19,7 @@ use crate::link::frames::{Frames, read_acks};
 use crate::link::inlet::Inlet;
 use crate::link::mailbox::Mailbox;
 use crate::link::party::is_party;
+use crate::link::socket::{Listener, Socket};
 use crate::link::table::OnPanic;
 use crate::link::{AckSender, CallBody, CallEnd, CallKind, PARTY_KEY, PULL_PATH, PUSH_PATH, Status};
 use crate::lock;
@@ -29,18 +29,19 @@ use crate::options::PlaneOptions;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Accepts connections until the runtime ends.
-pub(crate) async fn serve(engine: Arc<Engine>, listener: TcpListener) {
+pub(crate) async fn serve(engine: Arc<Engine>, listener: Listener) {
     let connections = Arc::new(Semaphore::new(engine.options.connection_limit));
     loop {
         let permit = connections.clone().acquire_owned().await.expect("never closed");
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok(Some(socket)) => {
                 let engine = engine.clone();
                 tokio::spawn(async move {
-                    serve_connection(engine, stream).await;
+                    serve_connection(engine, socket).await;
                     drop(permit);
                 });
             }
+            Ok(None) => (),
             Err(_) => sleep(ACCEPT_BACKOFF).await,
         }
     }
@@ -53,10 +54,8 @@ struct Activity {
     ended: AtomicU64,
 }
 
-async fn serve_connection(engine: Arc<Engine>, stream: TcpStream) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
+async fn serve_connection(engine: Arc<Engine>, socket: Socket) {
+    let _counted = engine.traffic.count_connection(socket.is_unix());
     let connection = lock(&engine.links).new_id();
     let activity = Arc::new(Activity { connection, began: AtomicU64::new(0), ended: AtomicU64::new(0) });
     let service = {
@@ -67,7 +66,7 @@ async fn serve_connection(engine: Arc<Engine>, stream: TcpStream) {
             async move { Ok::<_, Infallible>(response) }
         })
     };
-    let mut connection = std::pin::pin!(builder(&engine.options).serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(builder(&engine.options).serve_connection(TokioIo::new(socket), service));
     let mut idle = interval(engine.options.idle_timeout);
     idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
     idle.tick().await;

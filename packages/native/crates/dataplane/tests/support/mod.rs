@@ -79,11 +79,25 @@ impl Process {
     }
 
     fn rank_options(index: u32) -> PlaneOptions {
-        PlaneOptions { listen: Some("127.0.0.1:0".into()), ..PlaneOptions::new(rank(index).to_string()) }
+        PlaneOptions { listen: Some("127.0.0.1:0".into()), ..Process::owner_options(rank(index)) }
     }
 
     pub fn owner(index: u32) -> Process {
-        Process::open(owner(index), PlaneOptions::new(owner(index).to_string()))
+        Process::open(owner(index), Process::owner_options(owner(index)))
+    }
+
+    /// By TCP, which stock clients speak too; `by_unix_socket` is for the tests of the other.
+    fn owner_options(party: Party) -> PlaneOptions {
+        PlaneOptions { same_host: false, ..PlaneOptions::new(party.to_string()) }
+    }
+
+    /// A rank that peers of this host reach by unix socket, and that reaches them so.
+    pub fn by_unix_socket(index: u32) -> Process {
+        Process::open(rank(index), PlaneOptions { same_host: true, ..Process::rank_options(index) })
+    }
+
+    pub fn owner_by_unix_socket(index: u32) -> Process {
+        Process::open(owner(index), PlaneOptions { same_host: true, ..Process::owner_options(owner(index)) })
     }
 
     pub fn open(party: Party, options: PlaneOptions) -> Process {
@@ -208,8 +222,16 @@ pub fn link(to: Party) -> String {
 
 /// Ranks that are connected to each other, and owners that are connected to their relays.
 pub fn connected(ranks: u32, owners: u32) -> (Vec<Process>, Vec<Process>) {
-    let ranks: Vec<Process> = (0..ranks).map(Process::rank).collect();
-    let owners: Vec<Process> = (0..owners).map(Process::owner).collect();
+    connect_all((0..ranks).map(Process::rank).collect(), (0..owners).map(Process::owner).collect())
+}
+
+/// The same by unix sockets.
+pub fn connected_by_unix_socket(ranks: u32, owners: u32) -> (Vec<Process>, Vec<Process>) {
+    let ranks = (0..ranks).map(Process::by_unix_socket).collect();
+    connect_all(ranks, (0..owners).map(Process::owner_by_unix_socket).collect())
+}
+
+fn connect_all(ranks: Vec<Process>, owners: Vec<Process>) -> (Vec<Process>, Vec<Process>) {
     for from in &ranks {
         for to in ranks.iter().filter(|to| to.party != from.party) {
             from.connect(to).unwrap();
