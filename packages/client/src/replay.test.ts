@@ -111,6 +111,8 @@ describe('a signal of the caller', () => {
     const controller = new AbortController();
     const connection: ReplayingCluster = {
       contacted: true,
+      coordinator: COORDINATOR,
+      failOver: () => undefined,
       options: { maxReplays: Infinity, firstContactMs: 0, onReplay: () => undefined },
     };
     const options = { ...PATIENT, signal: controller.signal };
