@@ -13,16 +13,13 @@ import {
 } from '@ulysses/plan';
 import { bytesOption, choiceOption, integerOption, switchOption, type Config } from '@ulysses/runtime';
 import { DTYPES, LAYOUTS } from '@ulysses/tensor';
+import { CLUSTER_OPTIONS } from '../cluster-options.js';
 import { named } from '../config.js';
 import { listOption } from '../list-option.js';
 
 export const PLAN_OPTIONS = {
-  contextParallelSize: integerOption({
-    ...named('context-parallel-size'),
-    min: 1,
-    max: 4096,
-    help: 'How many ranks share the work.',
-  }),
+  contextParallelSize: CLUSTER_OPTIONS.contextParallelSize,
+  contextParallelAlgo: CLUSTER_OPTIONS.contextParallelAlgo,
   sequence: integerOption({
     ...named('sequence'),
     min: 1,
