@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startCluster } from '../support/cluster.js';
 import { runStep, type WholeResult } from '../support/cluster-step.js';
 import { expectSameBits } from '../support/expect-attention.js';
@@ -10,11 +10,6 @@ const SPLITS = [100, 0, 61, 140];
 const CP_SIZE = 3;
 /** Read by ranks when they start, and by trainers when they connect. */
 const SEED = 'ULYSSES_TEST_SLICE_ORDER_SEED';
-
-afterEach(() => {
-  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete
-  delete process.env[SEED];
-});
 
 /** Two runs on a cluster whose ranks and trainers send slices in plan order, or all in an order shuffled by a seed. */
 async function onCluster(
@@ -33,6 +28,8 @@ async function onCluster(
     expect(shuffling).toHaveLength(seed === null ? 0 : CP_SIZE);
     return results;
   } finally {
+    // eslint-disable-next-line @typescript-eslint/no-dynamic-delete
+    delete process.env[SEED];
     await cluster.stop();
   }
 }

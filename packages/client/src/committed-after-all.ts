@@ -1,5 +1,4 @@
-import type { UlyssesError } from '@ulysses/errors';
-import { toUlyssesError } from '@ulysses/errors';
+import { toUlyssesError, type UlyssesError } from '@ulysses/errors';
 import type { StepKey } from '@ulysses/native';
 import { delay } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
@@ -13,22 +12,25 @@ const PAUSE_MS = 100;
  * nobody, and repeats it.
  */
 export async function committedAfterAll(
-  { coordinator, options }: Pick<Cluster, 'coordinator' | 'options'>,
+  cluster: Pick<Cluster, 'coordinator' | 'failOver' | 'options'>,
   step: StepKey,
   failure: UlyssesError,
   { deadlineAt, signal }: { readonly deadlineAt: number; readonly signal: AbortSignal },
 ): Promise<void> {
-  if (options.ownerCount === 1 || !transportFailed(failure)) throw failure;
+  const { ownerIndex, ownerCount } = cluster.options;
+  if (ownerCount === 1 || !transportFailed(failure)) throw failure;
   for (;;) {
     const deadlineMs = Math.ceil(deadlineAt - performance.now());
     if (deadlineMs <= 0) throw failure;
+    const { coordinator } = cluster;
     try {
-      const { ownerIndex } = options;
       const { committed } = await coordinator.settleStep({ step, ownerIndex }, { deadlineMs, signal });
       if (committed) return;
       throw failure;
     } catch (thrown) {
-      if (thrown === failure || !transportFailed(toUlyssesError(thrown))) throw failure;
+      const error = toUlyssesError(thrown);
+      if (error === failure || !transportFailed(error)) throw failure;
+      cluster.failOver(coordinator, error);
     }
     await delay(PAUSE_MS, signal).catch(() => undefined);
   }
