@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runCli, type Ended } from './cli-process.js';
 
-const words = ['up', 'run', 'plan', 'status', 'rank', 'coordinator'];
+const words = ['up', 'run', 'plan', 'status', 'scale', 'drain', 'rank', 'coordinator'];
 
 async function refused(...args: string[]): Promise<Ended> {
   const ended = await runCli(args);

@@ -49,5 +49,5 @@ def losses(output: str, other: str) -> list[tuple[float, float]]:
 def test_it_trains_what_local_attention_trains(cluster: TestCluster, command: list[str], other: str) -> None:
     pairs = losses(run(cluster, *command, "--compare"), other)
     assert len(pairs) >= 2
+    # Steps see different texts, so losses need not fall; that later ones agree says that the updates did.
     assert all(ours == pytest.approx(local, abs=2e-4) for ours, local in pairs)
-    assert min(pairs) < pairs[0]
