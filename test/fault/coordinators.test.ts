@@ -26,6 +26,7 @@ beforeEach(async () => {
   await parts.ready(leader.address, CP_SIZE);
   await starting;
   standby = await parts.coordinator(CP_SIZE);
+  await parts.follows(standby.address, leader.address);
 });
 afterEach(() => parts.stop());
 

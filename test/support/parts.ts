@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { UlyssesError } from '@ulysses/errors';
 import { connectCoordinator, type ClusterStatus, type CoordinatorClient } from '@ulysses/rpc';
 import { startProcess, type StartedProcess } from './cluster.js';
 
@@ -69,6 +70,22 @@ export class Parts {
     return this.until(address, `${size} ranks are ready`, ({ complete, ranks }) => {
       return complete && ranks.length === size;
     });
+  }
+
+  /** Resolves when the coordinator at `address` says that the one at `leader` leads. */
+  async follows(address: string, leader: string): Promise<void> {
+    const client = connectCoordinator(address);
+    this.#clients.push(client);
+    const deadline = performance.now() + WAIT_MS;
+    for (;;) {
+      const told = await client.getStatus({}, { deadlineMs: WAIT_MS }).then(
+        () => null,
+        (error: unknown) => (error instanceof UlyssesError ? error.details['leader'] : null),
+      );
+      if (told === leader) return;
+      if (performance.now() > deadline)
+        throw new Error(`not within ${WAIT_MS} ms: ${address} follows ${leader}`);
+    }
   }
 
   /** Ends whatever still runs. */
