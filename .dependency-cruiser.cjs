@@ -78,6 +78,13 @@ module.exports = {
       to: { path: '(?:^|node_modules/)(?:ioredis|redis|@redis)(?:/|$)' },
     },
     {
+      name: 'prometheus-only-behind-runtime',
+      comment: 'metrics have one door',
+      severity: 'error',
+      from: { pathNot: '^packages/runtime/' },
+      to: { path: '(?:^|node_modules/)prom-client(?:/|$)' },
+    },
+    {
       name: 'addon-only-behind-native',
       comment: 'packages/native/src/native.ts is the only file that loads the addon',
       severity: 'error',

@@ -25,6 +25,7 @@ export default defineConfig({
         'packages/*/src/**/*.test.ts',
         'services/*/src/**/*.test.ts',
         'examples/**/src/**/*.test.ts',
+        'bench/**/*.test.ts',
         'test/support/**/*.test.ts',
       ]),
       // These start clusters of real processes and hold them to deadlines: a second file would take their cores.

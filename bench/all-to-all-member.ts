@@ -1,4 +1,12 @@
-import { Region, TensorPlane, type PlaneEvent, type SegmentPlace, type StepKey } from '@ulysses/native';
+import { join } from 'node:path';
+import {
+  Region,
+  TensorPlane,
+  type PlaneEvent,
+  type SegmentPlace,
+  type StepKey,
+  type Transport,
+} from '@ulysses/native';
 import { sliceBytes } from './all-to-all-slices.js';
 
 // One process of the all-to-all: `all-to-all.ts` starts it and says what to do over the IPC channel.
@@ -16,7 +24,12 @@ export type Answer =
   | { readonly kind: 'cpu'; readonly seconds: number };
 
 const [index = 0, members = 0, mib = 0] = process.argv.slice(2, 5).map(Number);
-const sameHost = process.argv[5] === 'unix';
+const transport = process.argv[5] as Transport;
+const allocate = (bytes: number): Region =>
+  process.argv[6] === 'shared' ? Region.allocateShared(bytes) : Region.allocate(bytes);
+/** A folder of scripts/test-certificates.mjs, or nothing for plaintext. */
+const certificates = process.argv[7] ?? '';
+const pem = (what: string): string => join(certificates, 'member', `${what}.pem`);
 const others = Array.from({ length: members - 1 }, (_, k) => (index + k + 1) % members);
 const bytesTo = (destination: number): number => sliceBytes(index, destination, members, mib);
 const bytesFrom = (source: number): number => sliceBytes(source, index, members, mib);
@@ -24,14 +37,15 @@ const bytesFrom = (source: number): number => sliceBytes(source, index, members,
 const waiting = { events: 0, done: (): void => undefined };
 const plane = await TensorPlane.open({
   listen: '127.0.0.1:0',
-  sameHost,
+  transport,
+  tls: certificates === '' ? null : { cert: pem('cert'), key: pem('key'), ca: pem('ca') },
   onEvent: (event: PlaneEvent) => {
     if (event.kind === 'link-lost' || event.kind === 'failed') throw new Error(JSON.stringify(event));
     if (event.kind !== 'granule' && --waiting.events === 0) waiting.done();
   },
 });
 
-const sent = Region.allocate(offset(bytesTo, members));
+const sent = allocate(offset(bytesTo, members));
 sent.bytes.fill(index + 1);
 const received = Region.allocate(offset(bytesFrom, members));
 received.bytes.fill(0);

@@ -1,7 +1,22 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { execFileSync, fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Answer, Command } from './all-to-all-member.js';
+
+/** Transport and memory of the rows that are sent. */
+const LINKS = {
+  tcp: ['tcp', 'own'],
+  mtls: ['tcp', 'own'],
+  unix: ['unix', 'own'],
+  'shm-staged': ['auto', 'own'],
+  'shm-pool': ['auto', 'shared'],
+} as const;
+export type Link = keyof typeof LINKS;
+
+const CERTIFICATES = fileURLToPath(new URL('../../scripts/test-certificates.mjs', import.meta.url));
 
 /** One window: milliseconds of every repeat, and the CPU seconds of all members together. */
 export interface ExchangeTimes {
@@ -18,10 +33,12 @@ export class AllToAll {
     this.#members = members;
   }
 
-  static async start(members: number, mib: number, transport: 'tcp' | 'unix'): Promise<AllToAll> {
+  static async start(members: number, mib: number, link: Link): Promise<AllToAll> {
     const path = fileURLToPath(new URL('all-to-all-member.js', import.meta.url));
+    const certificates = link === 'mtls' ? mkdtempSync(join(tmpdir(), 'ulysses-bench-')) : null;
+    if (certificates !== null) execFileSync(process.execPath, [CERTIFICATES, certificates]);
     const children = Array.from({ length: members }, (_, index) =>
-      fork(path, [index, members, mib, transport].map(String), {
+      fork(path, [index, members, mib, ...LINKS[link], certificates ?? ''].map(String), {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       }),
     );
@@ -29,6 +46,7 @@ export class AllToAll {
     const addresses = listening.map((answer) => (answer.kind === 'listening' ? answer.address : ''));
     const exchange = new AllToAll(children);
     await exchange.#all({ kind: 'connect', addresses });
+    if (certificates !== null) rmSync(certificates, { recursive: true });
     return exchange;
   }
 

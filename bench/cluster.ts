@@ -28,9 +28,15 @@ export class BenchCluster {
     this.address = ready.address ?? '';
   }
 
-  static async start(cpSize: number, flags: readonly string[] = []): Promise<BenchCluster> {
+  /** `inside` is a command that runs another one where the cluster is to be. */
+  static async start(
+    cpSize: number,
+    flags: readonly string[] = [],
+    inside: readonly string[] = [],
+  ): Promise<BenchCluster> {
     const size = ['--context-parallel-size', String(cpSize), '--log-level', 'error'];
-    const child = spawn(process.execPath, [CLI, 'up', '--json', ...size, ...flags], {
+    const command = [...inside, process.execPath, CLI, 'up', '--json', ...size, ...flags];
+    const child = spawn(command[0]!, command.slice(1), {
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();

@@ -1,4 +1,4 @@
-import { AllToAll } from './all-to-all.js';
+import { AllToAll, type Link } from './all-to-all.js';
 import { movedBytes } from './all-to-all-slices.js';
 import { Peer, type PeerTimes } from './peer.js';
 import {
@@ -23,7 +23,7 @@ const MEMBERS = 4;
 const WINDOWS = 7;
 
 interface Case {
-  readonly transport: 'tcp' | 'unix';
+  readonly link: Link;
   readonly mib: number;
   readonly repeats: number;
   readonly throughput: Target;
@@ -31,9 +31,12 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { transport: 'tcp', mib: 4, repeats: 40, throughput: TARGETS['tcp 4MiB'], cpu: null },
-  { transport: 'tcp', mib: 64, repeats: 6, throughput: TARGETS['tcp 64MiB'], cpu: TARGETS['cpu tcp'] },
-  { transport: 'unix', mib: 64, repeats: 6, throughput: TARGETS['unix 64MiB'], cpu: null },
+  { link: 'tcp', mib: 4, repeats: 40, throughput: TARGETS['tcp 4MiB'], cpu: null },
+  { link: 'tcp', mib: 64, repeats: 6, throughput: TARGETS['tcp 64MiB'], cpu: TARGETS['cpu tcp'] },
+  { link: 'mtls', mib: 64, repeats: 6, throughput: TARGETS['mtls 64MiB'], cpu: null },
+  { link: 'unix', mib: 64, repeats: 6, throughput: TARGETS['unix 64MiB'], cpu: null },
+  { link: 'shm-staged', mib: 64, repeats: 6, throughput: TARGETS['shm-staged 64MiB'], cpu: null },
+  { link: 'shm-pool', mib: 64, repeats: 6, throughput: TARGETS['shm-pool 64MiB'], cpu: TARGETS['cpu pool'] },
 ];
 
 const results: Result[] = [];
@@ -41,8 +44,8 @@ for (const measured of CASES) results.push(...(await measure(measured)));
 results.forEach(printResult);
 writeResults('exchange', results);
 
-async function measure({ transport, mib, repeats, throughput, cpu }: Case): Promise<Result[]> {
-  const ours = await AllToAll.start(MEMBERS, mib, transport);
+async function measure({ link, mib, repeats, throughput, cpu }: Case): Promise<Result[]> {
+  const ours = await AllToAll.start(MEMBERS, mib, link);
   const peer = await Peer.start('gloo_all_to_all.py', [MEMBERS, mib]);
   const gigabytes = movedBytes(MEMBERS, mib) / 1e9;
   const speeds: Window[] = [];

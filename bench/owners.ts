@@ -32,12 +32,17 @@ export class Owners {
     this.#clusters = clusters;
   }
 
-  static async connect(address: string, count: number, maxReplays = Infinity): Promise<Owners> {
+  static async connect(
+    address: string,
+    count: number,
+    maxReplays = Infinity,
+    job = 'bench',
+  ): Promise<Owners> {
     const session = randomUUID();
     return new Owners(
       await Promise.all(
         Array.from({ length: count }, (_, ownerIndex) =>
-          connect({ address, session, ownerIndex, ownerCount: count, job: 'bench', maxReplays }),
+          connect({ address, session, ownerIndex, ownerCount: count, job, maxReplays }),
         ),
       ),
     );
@@ -69,13 +74,44 @@ export class Owners {
     return performance.now() - began;
   }
 
-  /** One causal forward that keeps nothing; the report of owner 0. */
-  async forward(shards: readonly Shard[]): Promise<StepReport> {
+  /** One causal forward that keeps nothing, unless options say otherwise, and whose results are of no use; the report of owner 0. */
+  async forward(shards: readonly Shard[], options: AttentionOptions = {}): Promise<StepReport> {
     const results = await this.#each(async (cluster, owner) => {
       const { q, k, v } = shards[owner]!;
-      return await attention(cluster, { keep: 'none' }).forward(q, k, v);
+      return await attention(cluster, { keep: 'none', ...options }).forward(q, k, v);
     });
+    for (const result of results) result.freeResults();
     return results[0]!.report;
+  }
+
+  /**
+   * Milliseconds of one pass, all owners together, beginning when `ready` was called. `diagonal`: rows see their own key only, so
+   * that the same rows travel and there is next to nothing to compute.
+   */
+  async pass(
+    shards: readonly Shard[],
+    pass: 'forward' | 'backward',
+    mask: 'causal' | 'diagonal',
+    ready: () => void,
+  ): Promise<number> {
+    const options: AttentionOptions = mask === 'causal' ? {} : { mask: { left: 0 } };
+    const keep = pass === 'forward' ? 'none' : 'store';
+    const forward = () =>
+      this.#each((cluster, owner) => {
+        const { q, k, v } = shards[owner]!;
+        return attention(cluster, { ...options, keep }).forward(q, k, v);
+      });
+    if (pass === 'forward') {
+      ready();
+      const began = performance.now();
+      await forward();
+      return performance.now() - began;
+    }
+    const forwards = await forward();
+    ready();
+    const began = performance.now();
+    await Promise.all(forwards.map((step, owner) => step.backward(shards[owner]!.dout)));
+    return performance.now() - began;
   }
 
   /** Every owner's failure of one forward, and when it came. */

@@ -16,6 +16,8 @@ const ROOT = new URL('../../', import.meta.url);
 export class Peer {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
+  /** What it said of itself when it was ready, for example its version. */
+  about = '';
 
   private constructor(child: ChildProcess) {
     this.#child = child;
@@ -28,15 +30,21 @@ export class Peer {
     const path = fileURLToPath(new URL(`bench/peers/${script}`, ROOT));
     const child = spawn(interpreter, [path, ...args.map(String)], { stdio: ['pipe', 'pipe', 'inherit'] });
     const peer = new Peer(child);
-    const ready = await peer.#line();
+    const [ready, ...about] = (await peer.#line()).split(' ');
     if (ready !== 'ready') throw new Error(`${script} said ${ready}`);
+    peer.about = about.join(' ');
     return peer;
   }
 
   /** Runs every variant of the peer so many times. */
   async measure(repeats: number): Promise<Record<string, PeerTimes>> {
-    this.#child.stdin!.write(`${repeats}\n`);
-    return JSON.parse(await this.#line()) as Record<string, PeerTimes>;
+    return await this.ask<Record<string, PeerTimes>>(String(repeats));
+  }
+
+  /** Sends one line, and reads the JSON line that answers it. */
+  async ask<Answer>(line: string): Promise<Answer> {
+    this.#child.stdin!.write(`${line}\n`);
+    return JSON.parse(await this.#line()) as Answer;
   }
 
   async stop(): Promise<void> {

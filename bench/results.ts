@@ -18,13 +18,31 @@ export interface Result {
   /** Least and most over the windows, of the ratio or else of the value. */
   readonly spread: readonly [number, number];
   readonly windows: number;
-  readonly must: number;
-  readonly ambitious: number;
+  /** What it is held to; null for what is only said. */
+  readonly must: number | null;
+  readonly ambitious: number | null;
   readonly lowerIsBetter: boolean;
   readonly commit: string;
   readonly machine: string;
   /** Load average when the case ended: above the number of its own processes, other work ran beside. */
   readonly load: number;
+  /** Of kernels: share of what the FMA units of this machine were measured to do. */
+  readonly peakShare?: number;
+  /** Of predictions: the rank that has most, and beside it the peer's. */
+  readonly scale?: ScaleFigures;
+}
+
+export interface ScaleFigures {
+  readonly cpSize: number;
+  readonly bytesPerRank: number;
+  readonly peerBytesPerRank: number;
+  /** Largest work of a rank over the mean. */
+  readonly balance: number;
+  readonly peerBalance: number;
+  /** Of the value, agreement and commit; and the rest of it, exchange and arithmetic. */
+  readonly controlMs: number;
+  readonly workMs: number;
+  readonly peerWorkMs: number;
 }
 
 /** What a case is held to. */
@@ -32,15 +50,19 @@ export interface Target {
   readonly case: string;
   readonly what: string;
   readonly unit: string;
-  readonly must: number;
-  readonly ambitious: number;
+  readonly must: number | null;
+  readonly ambitious: number | null;
   readonly lowerIsBetter: boolean;
 }
 
 const ROOT = new URL('../../', import.meta.url);
 
 /** A case whose target is a ratio to a peer. */
-export function ratioResult(target: Target, { value, peer, ratio, spread, windows }: Comparison): Result {
+export function ratioResult(
+  target: Target,
+  { value, peer, ratio, spread, windows }: Comparison,
+  peakShare?: number,
+): Result {
   return {
     ...target,
     value: round(value),
@@ -49,6 +71,7 @@ export function ratioResult(target: Target, { value, peer, ratio, spread, window
     spread: spread.map(round) as [number, number],
     windows,
     ...place(),
+    ...(peakShare === undefined ? {} : { peakShare: round(peakShare) }),
   };
 }
 
@@ -72,17 +95,38 @@ export function quantityResult(
   };
 }
 
+/** Of something that was not timed but computed: one value, beside a peer's or none. */
+export function statedResult(
+  target: Target,
+  value: number,
+  peer: number | null,
+  scale?: ScaleFigures,
+): Result {
+  const ratio = peer === null ? null : round(value / peer);
+  return {
+    ...target,
+    value: round(value),
+    peer: peer === null ? null : round(peer),
+    ratio,
+    spread: [ratio ?? round(value), ratio ?? round(value)],
+    windows: 1,
+    ...place(),
+    ...(scale === undefined ? {} : { scale }),
+  };
+}
+
 export function meets({ value, ratio, lowerIsBetter }: Result, limit: number): boolean {
   const measured = ratio ?? value;
   return lowerIsBetter ? measured <= limit : measured >= limit;
 }
 
 export function printResult(result: Result): void {
-  const { value, unit, peer, ratio, spread, must, windows } = result;
+  const { value, unit, peer, ratio, spread, must, windows, peakShare } = result;
   const against = peer === null ? '' : ` against ${peer} ${unit}${ratio === null ? '' : `, ratio ${ratio}`}`;
-  const verdict = meets(result, must) ? 'met' : 'NOT met';
+  const share = peakShare === undefined ? '' : `, ${Math.round(100 * peakShare)} % of peak`;
+  const verdict = must === null ? '' : `; must ${must}: ${meets(result, must) ? 'met' : 'NOT met'}`;
   console.log(
-    `[${result.case}] ${result.what}: ${value} ${unit}${against} (${spread[0]} to ${spread[1]} in ${windows} windows); must ${must}: ${verdict}`,
+    `[${result.case}] ${result.what}: ${value} ${unit}${share}${against} (${spread[0]} to ${spread[1]} in ${windows} windows)${verdict}`,
   );
 }
 
@@ -92,7 +136,7 @@ export function writeResults(name: string, results: readonly Result[]): void {
   const measured = new Set(results.map((result) => result.case));
   const kept = readResults(name).filter((result) => !measured.has(result.case));
   const order = (result: Result): string => result.case;
-  const all = [...kept, ...results].sort((a, b) => order(a).localeCompare(order(b)));
+  const all = [...kept, ...results].sort((a, b) => order(a).localeCompare(order(b), 'en', { numeric: true }));
   writeFileSync(path, `${JSON.stringify(all, null, 2)}\n`);
 }
 

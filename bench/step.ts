@@ -1,7 +1,9 @@
 import { UlyssesError } from '@ulysses/errors';
+import { Aggressor } from './aggressor.js';
 import { BenchCluster } from './cluster.js';
 import { OneProcess } from './one-process.js';
 import { Owners, type StepShape } from './owners.js';
+import { overlap } from './overlap.js';
 import { Peer } from './peer.js';
 import { printResult, quantityResult, ratioResult, writeResults, type Result } from './results.js';
 import { STEP_TARGETS as TARGETS } from './targets.js';
@@ -16,7 +18,11 @@ import { compare, median, type Window } from './windows.js';
 const RANKS = 4;
 const OWNERS = 4;
 const WINDOWS = 5;
+const WARM_UP_STEPS = 2000;
 const LONG: StepShape = { rows: 8190, heads: 8, headSize: 64, dtype: 'f32' };
+/** One trainer, at the other end of a link, and heads enough that a rank has several. */
+const OVERLAP = { ranks: RANKS, owners: 1, windows: WINDOWS };
+const HIDDEN: StepShape = { ...LONG, heads: 16 };
 const SMALL: StepShape = { rows: 256, heads: 8, headSize: 64, dtype: 'f32' };
 /** The least that every rank still has a row of. */
 const EMPTY: StepShape = { rows: 4, heads: 4, headSize: 1, dtype: 'f32' };
@@ -30,6 +36,10 @@ const CASES: readonly (readonly [name: string, measure: () => Promise<Result>])[
   ['step bf16', () => step('step bf16', { ...LONG, dtype: 'bf16' })],
   ['overhead', overhead],
   ['unaligned', unaligned],
+  ['fairness flood', () => fairness('fairness flood')],
+  ['fairness slow', () => fairness('fairness slow')],
+  ['overlap fwd', () => overlap(TARGETS['overlap fwd'], 'forward', HIDDEN, OVERLAP)],
+  ['overlap bwd', () => overlap(TARGETS['overlap bwd'], 'backward', HIDDEN, OVERLAP)],
 ];
 
 for (const [name, measure] of CASES) {
@@ -111,6 +121,7 @@ async function unaligned(): Promise<Result> {
 async function agree(): Promise<Result> {
   return await withOwners(1, async (owners) => {
     const shards = owners.shards(EMPTY);
+    await warmUp(owners, shards);
     const window = async (): Promise<number> => {
       const ms: number[] = [];
       for (let i = 0; i < 100; i++) ms.push((await owners.forward(shards)).agreedMs);
@@ -123,6 +134,7 @@ async function agree(): Promise<Result> {
 async function small(): Promise<Result> {
   return await withOwners(1, async (owners) => {
     const shards = owners.shards(SMALL);
+    await warmUp(owners, shards);
     const window = async (): Promise<number> => {
       const began = performance.now();
       for (let i = 0; i < 200; i++) await owners.forward(shards);
@@ -130,6 +142,11 @@ async function small(): Promise<Result> {
     };
     return quantityResult(TARGETS.small, await repeated(WINDOWS, window));
   });
+}
+
+/** Steps until V8 has compiled what a step runs, in every process: what a trainer makes in its first minute. */
+async function warmUp(owners: Owners, shards: ReturnType<Owners['shards']>): Promise<void> {
+  for (let i = 0; i < WARM_UP_STEPS; i++) await owners.forward(shards);
 }
 
 /** From SIGKILL of a rank in the middle of a step to the last owner's error, which must name the rank. */
@@ -155,6 +172,30 @@ async function kill(): Promise<Result> {
     );
   }
   return quantityResult(TARGETS.kill, ms);
+}
+
+/** The victim's step with and without another job's steps in flight on the same ranks and links. */
+async function fairness(name: 'fairness flood' | 'fairness slow'): Promise<Result> {
+  return await withOwners(1, async (owners, cluster) => {
+    const shards = owners.shards(SMALL);
+    const aggressor = await Aggressor.start(cluster.address);
+    const window = async (): Promise<number> => {
+      const ms: number[] = [];
+      for (let i = 0; i < 15; i++) {
+        const began = performance.now();
+        await owners.forward(shards);
+        ms.push(performance.now() - began);
+      }
+      return median(ms);
+    };
+    try {
+      const slow = name === 'fairness slow';
+      const windows = await alternate(WINDOWS, () => aggressor.during(slow, window), window);
+      return ratioResult(TARGETS[name], compare(windows));
+    } finally {
+      await aggressor.stop();
+    }
+  });
 }
 
 async function withOwners<T>(

@@ -26,15 +26,28 @@ export const STEP_TARGETS = {
     ...quantity('small', 'forwards of s = 256, h = 8, d = 64', 'steps/s', 150, 600),
     lowerIsBetter: false,
   },
+  'fairness flood': fairness('fairness flood', 'floods the cluster, four large steps at a time', 4, 2.5),
+  'fairness slow': fairness('fairness slow', 'does so and stands still nine tenths of the time', 4, 2),
+  'overlap fwd': hidden('overlap fwd', 'forward'),
+  'overlap bwd': hidden('overlap bwd', 'backward'),
 } satisfies Record<string, Target>;
 
 /** What `npm run bench:exchange` measures. */
 export const EXCHANGE_TARGETS = {
   'tcp 4MiB': throughput('tcp 4MiB', 0.9, 1.3),
   'tcp 64MiB': throughput('tcp 64MiB', 0.75, 1),
+  'mtls 64MiB': throughput('mtls 64MiB', 0.33, 0.5),
   'unix 64MiB': throughput('unix 64MiB', 0.85, 1.2),
+  'shm-staged 64MiB': throughput('shm-staged 64MiB', 1.4, 1.9),
+  'shm-pool 64MiB': throughput('shm-pool 64MiB', 2.3, 3),
   'cpu tcp': quantity('cpu tcp', 'CPU time of all processes, 64 MiB each', 'CPU-s/GB', 0.65, 0.48),
+  'cpu pool': quantity('cpu pool', 'CPU time of all processes, 64 MiB each', 'CPU-s/GB', 0.2, 0.15),
 } satisfies Record<string, Target>;
+
+function hidden(name: string, pass: string): Target {
+  const what = `${pass}, s = 8190, h = 16, d = 64, causal, one owner, over a link of at most 200 MB/s: share of the smaller of transfer and compute that is hidden`;
+  return { case: name, what, unit: '', must: 0.6, ambitious: 0.8, lowerIsBetter: false };
+}
 
 function throughput(name: string, must: number, ambitious: number): Target {
   const what = 'whole all-to-all, 4 processes, against gloo';
@@ -48,4 +61,9 @@ function speed(name: string, must: number, ambitious: number): Target {
 
 function quantity(name: string, what: string, unit: string, must: number, ambitious: number): Target {
   return { case: name, what, unit, must, ambitious, lowerIsBetter: true };
+}
+
+function fairness(name: string, what: string, must: number, ambitious: number): Target {
+  const victim = 'a job’s small step while another job';
+  return { case: name, what: `${victim} ${what}`, unit: 'ms', must, ambitious, lowerIsBetter: true };
 }

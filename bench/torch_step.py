@@ -3,7 +3,7 @@
 Ours: one trainer process and a cluster of 4 ranks. Peer: 4 PyTorch processes (peers/torch_ulysses_step.py). s = 8190,
 h = 8, d = 64, causal. Windows of both sides alternate. Writes bench/results/torch.json.
 
-Run: `npm run bench:torch`
+Run: `npm run bench:torch`; with ULYSSES_DATA_PATH=grpcio the same without native code.
 """
 
 from __future__ import annotations
@@ -83,19 +83,22 @@ def main() -> None:
             with Peer(dtype) as peer:
                 # The first window of each warms memory and connections, and is dropped.
                 windows = [(measure(attention, dtype, REPEATS), peer.measure(REPEATS)) for _ in range(WINDOWS + 1)][1:]
-            results.append(result(name, windows, must, ambitious))
+            results.append(result(name, connection.data_path, windows, must, ambitious))
             print(json.dumps(results[-1], ensure_ascii=False), flush=True)  # noqa: T201
     target = ROOT / "bench/results/torch.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
 
-def result(name: str, windows: list[tuple[float, float]], must: float, ambitious: float) -> dict[str, object]:
+def result(
+    name: str, data_path: str, windows: list[tuple[float, float]], must: float, ambitious: float
+) -> dict[str, object]:
     ratios = sorted(mine / theirs for mine, theirs in windows)
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty= with changes"]
     return {
         "case": f"torch {name}",
-        "what": "forward and backward from PyTorch tensors, s = 8190, h = 8, d = 64, causal, against PyTorch and gloo",
+        "what": "forward and backward from PyTorch tensors, s = 8190, h = 8, d = 64, causal, against PyTorch and gloo; "
+        f"{data_path} data path",
         "unit": "steps/s",
         "must": must,
         "ambitious": ambitious,

@@ -39,6 +39,7 @@ const VIOLATIONS = {
   ],
   'grpc-only-behind-rpc': [['services/rank/src/broken.ts', "import '@grpc/grpc-js';"]],
   'redis-only-behind-rendezvous': [['services/coordinator/src/broken.ts', "import 'ioredis';"]],
+  'prometheus-only-behind-runtime': [['services/rank/src/broken.ts', "import 'prom-client';"]],
   'addon-only-behind-native': [['packages/device/src/broken.ts', "import '../../native/ulysses.node';"]],
   'tests-are-imported-by-nobody': [
     ['packages/plan/src/broken.ts', "import './units.test.js';"],

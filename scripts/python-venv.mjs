@@ -3,18 +3,22 @@
 //   node scripts/python-venv.mjs         what packages/torch/requirements/torch.txt lists
 //   node scripts/python-venv.mjs base    the same without PyTorch
 //   node scripts/python-venv.mjs base -m pytest packages/torch/tests/client      runs its python instead
+//   node scripts/python-venv.mjs base --native -m pytest ...                     with ulysses_native on its path
 //
 // It lies in ULYSSES_CACHE, or ~/.cache/ulysses, under a name made from the listed versions and the interpreter: clones of
-// this repository share it, and a changed list makes another.
+// this repository share it, and a changed list makes another. So does ulysses_native, under a name made from its sources.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const REQUIREMENTS = resolve(import.meta.dirname, '../packages/torch/requirements');
+const NATIVE = resolve(import.meta.dirname, '../packages/native');
+const PIP_INSTALL = ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet'];
 const OLDEST_PYTHON = [3, 10];
+const OLDEST_NATIVE_PYTHON = [3, 11];
 
 /** Path of the environment's python; what it prints while it installs goes to standard error. */
 export function pythonOf(name = 'torch') {
@@ -26,38 +30,71 @@ export function pythonOf(name = 'torch') {
     .update(version)
     .digest('hex')
     .slice(0, 16);
-  const cache = process.env.ULYSSES_CACHE ?? join(homedir(), '.cache', 'ulysses');
-  const folder = join(cache, `python-${name}-${key}`);
-  const python = join(folder, 'bin', 'python');
-  if (existsSync(python)) return python;
+  const folder = kept(`python-${name}-${key}`, (unfinished) => {
+    run(interpreter, ['-m', 'venv', unfinished], 'Debian and Ubuntu: apt-get install python3-venv');
+    const list = join(REQUIREMENTS, `${name}.txt`);
+    run(
+      join(unfinished, 'bin', 'python'),
+      [...PIP_INSTALL, '-r', list],
+      'is the Python package index reachable?',
+    );
+  });
+  return join(folder, 'bin', 'python');
+}
 
-  // Made beside its place and then moved there, so that an interrupted install is never taken for a whole one.
+/** Folder that has the package ulysses_native for `python`, which pip builds as it does for users; none for an older python. */
+function nativeFor(python) {
+  const version = versionOf(python);
+  if (isOlder(version, OLDEST_NATIVE_PYTHON)) return '';
+  const key = createHash('sha256').update(version);
+  for (const path of nativeSources()) key.update(path).update(readFileSync(join(NATIVE, path)));
+  return kept(`native-${key.digest('hex').slice(0, 16)}`, (unfinished) => {
+    const target = ['--no-deps', '--target', unfinished, join(NATIVE, 'crates/python')];
+    run(python, [...PIP_INSTALL, ...target], 'it needs Rust: https://rustup.rs');
+  });
+}
+
+function nativeSources() {
+  const crates = ['crates/dataplane', 'crates/python'].flatMap((crate) =>
+    readdirSync(join(NATIVE, crate), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(NATIVE, join(entry.parentPath, entry.name))),
+  );
+  return ['Cargo.toml', 'Cargo.lock', ...crates.sort()];
+}
+
+/** A folder of the cache; made beside its place and then moved there, so that an interrupted `make` is never taken for a whole one. */
+function kept(name, make) {
+  const cache = process.env.ULYSSES_CACHE ?? join(homedir(), '.cache', 'ulysses');
+  const folder = join(cache, name);
+  if (existsSync(folder)) return folder;
   const unfinished = `${folder}.${process.pid}`;
   mkdirSync(cache, { recursive: true });
   try {
-    run(interpreter, ['-m', 'venv', unfinished], 'Debian and Ubuntu: apt-get install python3-venv');
-    const list = join(REQUIREMENTS, `${name}.txt`);
-    const pip = ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet'];
-    run(join(unfinished, 'bin', 'python'), [...pip, '-r', list], 'is the Python package index reachable?');
+    make(unfinished);
     if (!existsSync(folder)) renameSync(unfinished, folder);
   } finally {
     rmSync(unfinished, { recursive: true, force: true });
   }
-  return python;
+  return folder;
 }
 
 function versionOf(interpreter) {
   const source =
     'import sys, sysconfig; print(sys.version_info[0], sys.version_info[1], sysconfig.get_platform())';
   const { status, stdout } = spawnSync(interpreter, ['-c', source], { encoding: 'utf8' });
-  const [major, minor] = (stdout ?? '').split(' ').map(Number);
-  const [oldestMajor, oldestMinor] = OLDEST_PYTHON;
-  if (status !== 0 || major < oldestMajor || (major === oldestMajor && minor < oldestMinor)) {
+  if (status !== 0 || isOlder(stdout, OLDEST_PYTHON)) {
     throw new Error(
       `${interpreter} is not Python ${OLDEST_PYTHON.join('.')} or newer; set ULYSSES_PYTHON to one that is`,
     );
   }
   return stdout;
+}
+
+/** Whether a version, as `versionOf` has it, comes before another. */
+function isOlder(version, [oldestMajor, oldestMinor]) {
+  const [major, minor] = version.split(' ').map(Number);
+  return major < oldestMajor || (major === oldestMajor && minor < oldestMinor);
 }
 
 function run(command, args, hint) {
@@ -67,11 +104,14 @@ function run(command, args, hint) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [name, ...programArguments] = process.argv.slice(2);
+  const [name, ...rest] = process.argv.slice(2);
+  const native = rest[0] === '--native';
+  const programArguments = native ? rest.slice(1) : rest;
   try {
     const python = pythonOf(name);
+    const env = native ? { ...process.env, PYTHONPATH: nativeFor(python) } : process.env;
     if (programArguments.length === 0) console.log(python);
-    else process.exitCode = spawnSync(python, programArguments, { stdio: 'inherit' }).status ?? 1;
+    else process.exitCode = spawnSync(python, programArguments, { stdio: 'inherit', env }).status ?? 1;
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;

@@ -2,8 +2,9 @@
 
 Usage: gloo_all_to_all.py PROCESSES MIB
 
-Reads one number of repeats per line from stdin and answers each with one JSON line: per variant (`all_to_all_single` and
-`isend/irecv`) the milliseconds of every repeat, and the CPU seconds of all processes together. The first line says `ready`.
+Reads one number of repeats per line from stdin and answers each with one JSON line: per variant (`all_to_all_single`
+and `isend/irecv`) the milliseconds of every repeat, and the CPU seconds of all processes together. The first line says
+`ready`.
 """
 
 import json
@@ -66,7 +67,7 @@ def member(rank: int, processes: int, mib: int, port: int, commands: int) -> Non
     repeats = torch.zeros(1, dtype=torch.int64)
     lines = os.fdopen(commands) if rank == 0 else None
     if rank == 0:
-        print("ready", flush=True)
+        print("ready", flush=True)  # noqa: T201
     while True:
         if lines is not None:
             repeats[0] = int(lines.readline() or 0)
@@ -86,7 +87,7 @@ def member(rank: int, processes: int, mib: int, port: int, commands: int) -> Non
             dist.all_reduce(cpu)
             answer[name] = {"ms": times, "cpuSeconds": cpu.item()}
         if rank == 0:
-            print(json.dumps(answer), flush=True)
+            print(json.dumps(answer), flush=True)  # noqa: T201
     dist.destroy_process_group()
 
 

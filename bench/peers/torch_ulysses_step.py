@@ -1,10 +1,10 @@
-"""Peer: what a user would run instead. PyTorch processes, gloo all_to_all_single with uneven splits (unaligned Ulysses as
-MindSpeed does it), scaled_dot_product_attention on the gathered sequence, autograd backward. One thread per process.
+"""Peer: what a user would run instead. PyTorch processes, gloo all_to_all_single with uneven splits (unaligned Ulysses
+as MindSpeed does it), scaled_dot_product_attention on the gathered sequence, autograd backward. One thread per process.
 
 Usage: torch_ulysses_step.py PROCESSES ROWS HEADS HEAD_SIZE DTYPE
 
-Reads one number of steps per line from stdin and answers each with one JSON line: milliseconds of every forward and of every
-whole step, causal, batch 1. The first line says `ready`.
+Reads one number of steps per line from stdin and answers each with one JSON line: milliseconds of every forward and of
+every whole step, causal, batch 1. The first line says `ready`.
 """
 
 import json
@@ -33,9 +33,7 @@ def all_to_all(sent: torch.Tensor, received: torch.Tensor, outs: list[int], ins:
     dist.all_to_all_single(received, sent, outs, ins)
 
 
-def exchange(
-    x: torch.Tensor, rows: list[int], heads: list[int], scatters_heads: bool, rank: int
-) -> torch.Tensor:
+def exchange(x: torch.Tensor, rows: list[int], heads: list[int], scatters_heads: bool, rank: int) -> torch.Tensor:
     """[s_local, b, h, d] -> [s, b, h_local, d], or back."""
     batch, size = x.shape[1], x.shape[3]
     if scatters_heads:
@@ -70,9 +68,7 @@ class Exchange(torch.autograd.Function):
         return back, None, None, None, None
 
 
-def member(
-    rank: int, processes: int, s: int, h: int, d: int, dtype: torch.dtype, port: int, commands: int
-) -> None:
+def member(rank: int, processes: int, s: int, h: int, d: int, dtype: torch.dtype, port: int, commands: int) -> None:
     # A session of its own, like every rank has: Linux shares a busy machine by session, and nobody should get less.
     os.setsid()
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -85,7 +81,7 @@ def member(
     steps = torch.zeros(1, dtype=torch.int64)
     lines = os.fdopen(commands) if rank == 0 else None
     if rank == 0:
-        print("ready", flush=True)
+        print("ready", flush=True)  # noqa: T201
     while True:
         if lines is not None:
             steps[0] = int(lines.readline() or 0)
@@ -99,9 +95,7 @@ def member(
             began = time.perf_counter()
             gathered = (Exchange.apply(x, rows, heads, True, rank) for x in (q, k, v))
             # [s, b, h_local, d] -> [b, h_local, s, d]
-            out = functional.scaled_dot_product_attention(
-                *(x.permute(1, 2, 0, 3) for x in gathered), is_causal=True
-            )
+            out = functional.scaled_dot_product_attention(*(x.permute(1, 2, 0, 3) for x in gathered), is_causal=True)
             out = Exchange.apply(out.permute(2, 0, 1, 3).contiguous(), rows, heads, False, rank)
             dist.barrier()
             forwards.append((time.perf_counter() - began) * 1e3)
@@ -109,7 +103,7 @@ def member(
             dist.barrier()
             wholes.append((time.perf_counter() - began) * 1e3)
         if rank == 0:
-            print(json.dumps({"forward": {"ms": forwards}, "step": {"ms": wholes}}), flush=True)
+            print(json.dumps({"forward": {"ms": forwards}, "step": {"ms": wholes}}), flush=True)  # noqa: T201
     dist.destroy_process_group()
 
 

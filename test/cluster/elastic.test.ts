@@ -2,7 +2,12 @@ import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { connect, UlyssesContextAttention, type TensorView } from '@ulysses/client';
+import {
+  connect,
+  DefaultGatherSizeCalculator,
+  UlyssesContextAttention,
+  type TensorView,
+} from '@ulysses/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startRedis, type RedisProcess } from '../../scripts/start-redis.mjs';
 import { Parts } from '../support/parts.js';
@@ -155,5 +160,52 @@ describe('planned changes', () => {
     expect(await said('scale', '1')).toContain('cp_size is 1, expected a number of ranks from 2 to 4096');
     expect(await said('drain', '7')).toContain('rank is 7, expected one of the ranks 0, 1');
     expect(await said('drain', 'one')).toContain('RANK is "one", expected a number');
+  });
+});
+
+describe('a loss under --on-loss shrink while exchanges are aligned', () => {
+  const shrinks = ['--on-loss', 'shrink', '--lease', '1s'];
+  const EIGHT_HEADS = stepInputs({ ...SHAPE, rows: 40, qHeads: 8 }, 5);
+
+  /** Four ranks that ran an aligned step of eight heads, and then three. */
+  async function threeLeft(...flags: string[]): Promise<{ address: string; attend: () => Promise<unknown> }> {
+    const { address } = await parts.coordinator(4, ...shrinks, ...flags);
+    const ranks = await parts.ranks(4);
+    await parts.ready(address, 4);
+    const attend = async (): Promise<unknown> => {
+      const connection = await connect({ address });
+      try {
+        const { q, k, v } = EIGHT_HEADS;
+        const aligned = { gatherSizeCalculator: new DefaultGatherSizeCalculator() };
+        const attention = new UlyssesContextAttention(null, connection, aligned);
+        return await attention.forward(q, k, v, { deadlineMs: 20_000 });
+      } finally {
+        await connection.close();
+      }
+    };
+    await attend();
+    await ranks[3]!.end('SIGKILL');
+    return { address, attend };
+  }
+
+  it('goes on with as many ranks as divide the heads', async () => {
+    const { address, attend } = await threeLeft();
+    await attend();
+    await parts.ready(address, 2);
+  });
+
+  it('tells steps why they cannot run when there is no such number', async () => {
+    const { address, attend } = await threeLeft('--min-ranks', '3');
+    await expect(attend()).rejects.toMatchObject({
+      code: 'SHAPE_MISMATCH',
+      details: {
+        field: 'cp_size',
+        value: '3',
+        expected: 'one from 3 to 3 that divides q_heads 8, as exchanges are aligned',
+      },
+    });
+    await parts.rank();
+    await parts.ready(address, 4);
+    await attend();
   });
 });

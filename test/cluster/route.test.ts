@@ -1,10 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connect, UlyssesContextAttention, type Cluster } from '@ulysses/client';
+import type { Transport } from '@ulysses/exchange';
+import type { PlaneCounters } from '@ulysses/native';
 import { startCluster, type TestCluster } from '../support/cluster.js';
 import { stepInputs, type StepInputs } from '../support/step-inputs.js';
 
 const CP_SIZE = 3;
 const INPUTS = stepInputs({ rows: 64, batch: 1, qHeads: 6, kvHeads: 2, headSize: 16 }, 5);
+/** Every segment of it is large enough to be read in place. */
+const LARGER = stepInputs({ rows: 640, batch: 1, qHeads: 6, kvHeads: 2, headSize: 16 }, 5);
 
 async function forward(connection: Cluster, { q, k, v }: StepInputs): Promise<void> {
   await new UlyssesContextAttention(null, connection, { keep: 'none' }).forward(q, k, v);
@@ -21,7 +25,7 @@ describe('rows of an owner', () => {
 
   async function connected<T>(
     route: 'auto' | 'relay' | 'direct',
-    transport: 'auto' | 'tcp',
+    transport: Transport,
     act: (connection: Cluster) => Promise<T>,
   ): Promise<T> {
     const connection = await connect({ address: cluster.address, route, transport });
@@ -57,14 +61,19 @@ describe('rows of an owner', () => {
     });
   });
 
-  it('travel by unix sockets on one host, and by TCP when told so', async () => {
-    const unixConnections = (transport: 'auto' | 'tcp'): Promise<number> =>
+  it('are read in place on one host, or travel by unix sockets or TCP when told so', async () => {
+    const counters = (transport: Transport): Promise<PlaneCounters> =>
       connected('direct', transport, async (connection) => {
-        await forward(connection, INPUTS);
-        return connection.plane.unixConnections;
+        await forward(connection, LARGER);
+        return connection.plane.counters;
       });
-    expect(await unixConnections('auto')).toBe(CP_SIZE);
-    expect(await unixConnections('tcp')).toBe(0);
+    const inPlace = await counters('auto');
+    expect(inPlace).toMatchObject({ unixConnections: CP_SIZE, sharedConnections: CP_SIZE });
+    expect(inPlace.sharedBytes).toBe(inPlace.sentBytes);
+    const byUnix = { unixConnections: CP_SIZE, sharedConnections: 0, sharedBytes: 0 };
+    expect(await counters('unix')).toMatchObject({ ...byUnix, sentBytes: inPlace.sentBytes });
+    const byTcp = { unixConnections: 0, sharedConnections: 0, sharedBytes: 0 };
+    expect(await counters('tcp')).toMatchObject({ ...byTcp, sentBytes: inPlace.sentBytes });
   });
 
   it('are refused a route that there is not', async () => {

@@ -141,6 +141,17 @@ it('a backward of a forward that kept nothing is refused by the coordinator, who
   coordinator.close();
 });
 
+it('results that were freed are empty, and backward needs none of them', async () => {
+  const connection = await trainer();
+  const whole = await forwardOf(connection);
+  const expected = await whole.backward(dout);
+  const freed = await forwardOf(connection);
+  freed.freeResults();
+  freed.freeResults();
+  expect([freed.out.data.length, freed.lse.length]).toEqual([0, 0]);
+  expectSameGradients(await freed.backward(dout), expected);
+});
+
 describe('the budget of a job', () => {
   it('stops that job and no other, and a trainer without handles of its own waits for room', async () => {
     const greedy = await trainer({ job: 'greedy' });
@@ -177,6 +188,17 @@ describe('the budget of a job', () => {
     await admitted.release();
     await handles[1]?.release();
   });
+});
+
+it('a connection that is closed lets releases arrive that are under way', async () => {
+  const connection = await trainer();
+  const forwards = [await forwardOf(connection), await forwardOf(connection)];
+  expect(await cluster.storeBytes()).toBeGreaterThan(0);
+  const releases = forwards.map((forward) => forward.release());
+  await connection.close();
+  await Promise.all(releases);
+  // Long before the end of their time to live.
+  await cluster.untilStoreIsEmpty();
 });
 
 describe('a result that nobody can reach any more', () => {

@@ -117,7 +117,7 @@ describe('Redis dies', () => {
 });
 
 describe('a Sentinel fails over to a replica that missed the last change of membership', () => {
-  it('and the step that runs ends as if nothing happened, in the same epoch, with the same members', async () => {
+  it('and the step that runs ends as if nothing happened, in the same epoch, with the same members, which can be replaced then', async () => {
     const master = await startRedis();
     const replica = await startRedis({ options: ['--replicaof', `127.0.0.1 ${master.port}`] });
     const sentinel = await startRedis({
@@ -131,7 +131,7 @@ describe('a Sentinel fails over to a replica that missed the last change of memb
     const behind = new Parts({ rendezvous, cluster: randomUUID() });
     try {
       const coordinator = await behind.coordinator(2, '--lease', '30s');
-      const [first] = await behind.ranks(2);
+      const [first, second] = await behind.ranks(2);
       await behind.ready(coordinator.address, 2);
       // The replica stands still and is cut off: what changes from now on it will never have heard of.
       process.kill(replica.pid, 'SIGSTOP');
@@ -154,9 +154,49 @@ describe('a Sentinel fails over to a replica that missed the last change of memb
       expect(proven.epoch).toBe(2);
       expect(membersOf(proven)).toEqual(membersOf(before));
       expect((await forward(coordinator.address)).replays).toEqual([]);
+
+      // Membership changes again, from the epoch that the replica never heard of.
+      await second!.end('SIGTERM');
+      const { member } = await behind.rank();
+      const changed = await behind.ready(coordinator.address, 2);
+      expect(changed.epoch).toBe(3);
+      expect(membersOf(changed)).toContain(member);
+      expect((await forward(coordinator.address)).replays).toEqual([]);
     } finally {
       await behind.stop();
       await Promise.all([sentinel, replica, master].map((each) => each.stop()));
+    }
+  });
+});
+
+describe('two clusters in one Redis', () => {
+  it('never meet: not their ranks, not their steps, not their epochs, and not when Redis comes back empty', async () => {
+    const other = new Parts({ rendezvous: `redis://127.0.0.1:${redis.port}`, cluster: randomUUID() });
+    try {
+      const lease = ['--lease', '10s'];
+      const [blue, green] = [await parts.coordinator(2, ...lease), await other.coordinator(3, ...lease)];
+      // All start at once; nothing but the name tells whose they are.
+      const [blueRanks, greenRanks] = await Promise.all([parts.ranks(2), other.ranks(3)]);
+      const expectApart = async (): Promise<void> => {
+        const statuses = [await parts.ready(blue.address, 2), await other.ready(green.address, 3)];
+        expect(statuses.map((status) => membersOf(status).sort())).toEqual(
+          [blueRanks, greenRanks].map((ranks) => ranks.map(({ member }) => member).sort()),
+        );
+        const both = await Promise.all([forward(blue.address), forward(green.address)]);
+        expect(both.map(({ replays }) => replays)).toEqual([[], []]);
+      };
+      await expectApart();
+      await redis.stop();
+      redis = await startRedis({ port: redis.port });
+      await expectApart();
+
+      await blueRanks[0]!.end('SIGTERM');
+      blueRanks[0] = await parts.rank();
+      await expectApart();
+      expect((await parts.ready(blue.address, 2)).epoch).toBe(2);
+      expect((await other.ready(green.address, 3)).epoch).toBe(1);
+    } finally {
+      await other.stop();
     }
   });
 });

@@ -324,7 +324,7 @@ describe('a core attention of the caller’s own', () => {
         }),
       );
       outcomes.forEach((outcome, owner) => {
-        const told = { code: 'STEP_MISMATCH', details: { field: 'purpose', peer: 'owner 1' } };
+        const told = { code: 'STEP_MISMATCH', details: { field: 'failure', peer: 'owner 1' } };
         const reason = owner === 1 ? { message: 'no memory left' } : told;
         expect(outcome).toMatchObject({ status: 'rejected', reason });
         expect((outcome as PromiseRejectedResult).reason).toHaveProperty(

@@ -30,7 +30,7 @@ export interface ClusterStep {
   /** What every owner's forward adds. */
   readonly call?: CallOptions;
   /** Of every owner's connection. */
-  readonly connection?: Pick<ConnectOptions, 'onWarning' | 'route' | 'transport'>;
+  readonly connection?: Pick<ConnectOptions, 'onWarning' | 'route' | 'sharedBytes' | 'transport' | 'tls'>;
   /** Rows of every owner's k and v, when they are not those of q. */
   readonly kvSplits?: readonly number[];
   /** How tensors travel. @default float32 [s, b, h, d] */

@@ -8,6 +8,7 @@ import {
   type CoordinatorClient,
   type RankStatus,
 } from '@ulysses/rpc';
+import type { TlsFiles } from '@ulysses/runtime';
 
 export interface ClusterOptions {
   readonly cpSize: number;
@@ -15,6 +16,8 @@ export interface ClusterOptions {
   readonly flags?: readonly string[];
   /** Its processes collect garbage often, so that their resident memory is what they hold. @default false */
   readonly collectOften?: boolean;
+  /** Files of all its processes, and of the test's own connection. @default plaintext */
+  readonly tls?: TlsFiles | null;
   /** More environment of its processes. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -30,6 +33,7 @@ export interface LauncherLine {
   readonly ready?: boolean;
   readonly address?: string;
   readonly controlAddress?: string;
+  readonly metricsAddress?: string | null;
   readonly member?: string;
   readonly coordinator?: { readonly pid: number };
   readonly event?: string;
@@ -38,6 +42,9 @@ export interface LauncherLine {
 }
 
 const READY_MS = 30_000;
+
+const everyRankRuns = (ranks: readonly RankStatus[]): boolean =>
+  ranks.every(({ stepsRunning }) => stepsRunning > 0);
 
 /**
  * A real cluster: `ulysses up --json` as a child process with a coordinator and ranks below it. Its logs are kept and
@@ -54,13 +61,18 @@ export class TestCluster {
   #complete = true;
   #onChange: (() => void)[] = [];
 
-  constructor(launcher: ChildProcess, ready: LauncherLine, log: readonly string[]) {
+  constructor(
+    launcher: ChildProcess,
+    ready: LauncherLine,
+    log: readonly string[],
+    tls: TlsFiles | null = null,
+  ) {
     this.#launcher = launcher;
     this.log = log;
     this.address = ready.address ?? '';
     this.coordinatorPid = ready.coordinator?.pid ?? 0;
     this.#ranks = ready.ranks ?? [];
-    this.#coordinator = connectCoordinator(this.address);
+    this.#coordinator = connectCoordinator(this.address, tls);
   }
 
   pidOf(rank: number): number {
@@ -80,9 +92,31 @@ export class TestCluster {
     while (!this.#complete) await new Promise<void>((resolve) => this.#onChange.push(resolve));
   }
 
+  /** Resolves when the set of ranks is complete without the one that `pid` was, which somebody killed. */
+  async untilReplaced(pid: number): Promise<void> {
+    while (!this.#complete || this.#ranks.some((rank) => rank.pid === pid)) {
+      await new Promise<void>((resolve) => this.#onChange.push(resolve));
+    }
+  }
+
   /** Resolves when every rank takes part in a running step. */
   async untilStepRuns(): Promise<void> {
-    await this.#until('a step runs', (ranks) => ranks.every(({ stepsRunning }) => stepsRunning > 0));
+    await this.#until('a step runs', everyRankRuns);
+  }
+
+  /**
+   * The call that `start` makes, once every rank takes part in its step. A call that ended before it was seen is made
+   * again: on a loaded machine a status may take longer than a step.
+   */
+  async whileStepRuns<T>(start: () => Promise<T>): Promise<{ readonly call: Promise<T> }> {
+    for (;;) {
+      let ended = false;
+      const call = start().finally(() => (ended = true));
+      call.catch(() => undefined); // The caller hears of it.
+      const { ranks } = await this.#until('a step runs', (ranks) => ended || everyRankRuns(ranks));
+      if (everyRankRuns(ranks)) return { call };
+      await call;
+    }
   }
 
   /** Resolves when the coordinator has a step, which may still wait for owners or ranks. */
@@ -116,12 +150,17 @@ export class TestCluster {
   async #until(
     what: string,
     holds: (ranks: readonly RankStatus[], status: ClusterStatus) => boolean,
-  ): Promise<void> {
+  ): Promise<ClusterStatus> {
     const deadline = performance.now() + READY_MS;
     for (;;) {
       const status = await this.#coordinator.getStatus({}, { deadlineMs: READY_MS });
-      if (status.ranks.length > 0 && holds(status.ranks, status)) return;
-      if (performance.now() > deadline) throw new Error(`not within ${READY_MS} ms: ${what}`);
+      if (status.ranks.length > 0 && holds(status.ranks, status)) return status;
+      if (performance.now() > deadline) {
+        const seen = JSON.stringify(status);
+        throw new Error(
+          `not within ${READY_MS} ms: ${what}; last status ${seen}; log:\n${this.log.join('\n')}`,
+        );
+      }
     }
   }
 
@@ -145,17 +184,21 @@ const CLI = fileURLToPath(new URL('../../services/cli/dist/main.js', import.meta
 const COLLECT_OFTEN = { NODE_OPTIONS: `--import ${new URL('collect-often.mjs', import.meta.url).href}` };
 
 export async function startCluster(options: ClusterOptions): Promise<TestCluster> {
-  const { cpSize, flags = [], collectOften = false, env = {} } = options;
+  const { cpSize, flags = [], collectOften = false, tls = null, env = {} } = options;
   const size = ['--context-parallel-size', String(cpSize)];
   const { child, firstLine, log, onLine } = await startProcess(
-    [CLI, 'up', '--json', '--log-level', 'warn', ...size, ...flags],
+    [CLI, 'up', '--json', '--log-level', 'warn', ...size, ...flags, ...tlsFlags(tls)],
     { ...env, ...(collectOften ? COLLECT_OFTEN : {}) },
   );
-  const cluster = new TestCluster(child, firstLine, log);
+  const cluster = new TestCluster(child, firstLine, log, tls);
   onLine((line) => {
     cluster.handle(line);
   });
   return cluster;
+}
+
+export function tlsFlags(tls: TlsFiles | null): string[] {
+  return tls === null ? [] : ['--tls-cert', tls.cert, '--tls-key', tls.key, '--tls-ca', tls.ca];
 }
 
 /** A coordinator and its only rank, which `ulysses up` does not start: context parallelism of one is no parallelism. */
@@ -181,9 +224,17 @@ export async function startSingleRank(): Promise<{ readonly address: string; sto
 /** A coordinator whose ranks never come. */
 export async function startCoordinator(
   cpSize: number,
+  ...flags: string[]
 ): Promise<{ readonly address: string; status(): Promise<ClusterStatus>; stop(): Promise<void> }> {
   const size = ['--context-parallel-size', String(cpSize)];
-  const { child, firstLine } = await startProcess([CLI, 'coordinator', ...size, '--log-level', 'warn']);
+  const { child, firstLine } = await startProcess([
+    CLI,
+    'coordinator',
+    ...size,
+    ...flags,
+    '--log-level',
+    'warn',
+  ]);
   const address = firstLine.controlAddress ?? '';
   const client = connectCoordinator(address);
   return {

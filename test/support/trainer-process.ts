@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { fork } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, UlyssesContextAttention } from '@ulysses/client';
 import { UlyssesError } from '@ulysses/errors';
@@ -33,12 +33,22 @@ export interface TrainerAnswer {
   readonly dv: Float32Array;
 }
 
-/** Forks a process for every call, has all begin together, and returns what each answered. */
-export async function runTrainers(calls: readonly TrainerCall[]): Promise<TrainerAnswer[]> {
-  const program = fileURLToPath(new URL('../dist/support/trainer-process.js', import.meta.url));
-  const children = calls.map((call) =>
-    fork(program, [JSON.stringify(call)], { serialization: 'advanced', stdio: 'inherit' }),
-  );
+/**
+ * Starts a process for every call, has all begin together, and returns what each answered. `place` is a command that runs another
+ * one somewhere, as `ip netns exec NAME` does.
+ */
+export async function runTrainers(
+  calls: readonly TrainerCall[],
+  place: readonly string[] = [],
+): Promise<TrainerAnswer[]> {
+  const trainer = fileURLToPath(new URL('../dist/support/trainer-process.js', import.meta.url));
+  const children = calls.map((call) => {
+    const [program, ...args] = [...place, process.execPath, trainer, JSON.stringify(call)];
+    return spawn(program, args, {
+      serialization: 'advanced',
+      stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    });
+  });
   try {
     await Promise.all(children.map((child) => once(child, 'message')));
     const answers = children.map(async (child) => {

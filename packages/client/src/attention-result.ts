@@ -1,4 +1,5 @@
 import { UlyssesError } from '@ulysses/errors';
+import type { Region } from '@ulysses/native';
 import { unsupported } from '@ulysses/plan';
 import type { Cluster } from './cluster.js';
 import { droppedResults, ForwardHandle } from './forward-handle.js';
@@ -53,6 +54,7 @@ export class AttentionResult {
   readonly report: StepReport;
   readonly #cluster: Cluster;
   readonly #handle: ForwardHandle;
+  readonly #results: readonly Region[];
   readonly #qShape: TensorView;
   readonly #kvShape: TensorView;
   #nextBackwardAttempt = 0;
@@ -61,6 +63,7 @@ export class AttentionResult {
     const { outcome, qShape, kvShape, inputs } = state;
     this.#cluster = cluster;
     this.#handle = new ForwardHandle({ cluster, key: outcome.key, view: outcome.view, inputs });
+    this.#results = [outcome.out, outcome.lse];
     this.#qShape = qShape;
     this.#kvShape = kvShape;
     droppedResults.register(this, this.#handle);
@@ -131,6 +134,14 @@ export class AttentionResult {
    */
   async release(options: ReleaseOptions = {}): Promise<void> {
     await this.#handle.release(options);
+  }
+
+  /**
+   * Frees `out` and `lse` at once: both are empty from then on. Otherwise the garbage collector does, once they are out of reach; it
+   * counts them as its own memory, and in a trainer of many small steps collects everything again for every few of them.
+   */
+  freeResults(): void {
+    for (const region of this.#results) region.freeWithViews();
   }
 
   #gradientViews({ dq, dk, dv }: Gradients, report: StepReport): AttentionGradients {

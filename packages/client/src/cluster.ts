@@ -1,9 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { fieldError, UlyssesError } from '@ulysses/errors';
-import { ExchangePlane, ROUTES, TRANSPORTS, type RouteChoice, type Transport } from '@ulysses/exchange';
-import type { CoordinatorClient, StepKey } from '@ulysses/rpc';
-import { Coordinators } from './coordinators.js';
+import {
+  ExchangePlane,
+  ROUTES,
+  SHARED_BYTES,
+  TRANSPORTS,
+  type OwnerExchange,
+  type RouteChoice,
+  type Transport,
+} from '@ulysses/exchange';
+import { DerivedFromPlans, KnownPlans } from '@ulysses/plan';
+import { Coordinators, type CallOptions, type CoordinatorClient, type StepKey } from '@ulysses/rpc';
+import { deadlineSignal, orAborted, type TlsFiles } from '@ulysses/runtime';
 import { RankLinks } from './rank-links.js';
+
+/** How long closing waits for releases that are under way. */
+const CLOSE_MS = 1000;
 
 /** Something works otherwise than was asked for. */
 export interface ClusterWarning {
@@ -27,8 +39,15 @@ export interface ConnectOptions {
    * (at most 64) are up. The same bits. @default 'auto'
    */
   readonly route?: RouteChoice;
-  /** What links are made of: `tcp`, or `auto`, which takes unix sockets to ranks of this host and user. @default 'auto' */
+  /**
+   * What links to ranks of this host and user are made of: `auto` is memory that both read in place beside unix sockets,
+   * `unix` only those. Others are always TCP. @default 'auto'
+   */
   readonly transport?: Transport;
+  /** PEM files of mutual TLS, for the coordinator and for ranks that are dialled by TCP; null: plaintext. @default null */
+  readonly tls?: TlsFiles | null;
+  /** Size of the memory that those ranks read in place; 0 for none. @default 256 MiB, of which only what is used is touched */
+  readonly sharedBytes?: number;
   /** Longest that one call may take, replays included. @default 60_000 */
   readonly deadlineMs?: number;
   /** How long the first call waits for a coordinator that cannot be reached. @default 5_000 */
@@ -51,11 +70,15 @@ export class Cluster {
   readonly options: ResolvedConnectOptions;
   readonly plane: ExchangePlane;
   readonly links: RankLinks;
+  /** Of attention. */
+  readonly plans = new KnownPlans();
+  readonly exchanges = new DerivedFromPlans<OwnerExchange>();
   /** Whether the coordinator has ever answered: before, waiting for it to come back makes little sense. */
   contacted = false;
   readonly #coordinators: Coordinators;
   readonly #lostListeners = new Set<(link: string, reason: string) => void>();
   readonly #warned = new Set<ClusterWarning['kind']>();
+  readonly #releases = new Set<Promise<unknown>>();
   #nextCall = 0;
   #closed = false;
 
@@ -77,9 +100,11 @@ export class Cluster {
     const plane = await ExchangePlane.open({
       listen: null,
       transport: options.transport,
+      tls: options.tls,
+      sharedBytes: options.sharedBytes,
       onLinkLost: (link, reason) => lost.listener?.(link, reason),
     });
-    return new Cluster(options, new Coordinators(options.address), (listener) => {
+    return new Cluster(options, new Coordinators(options.address, options.tls), (listener) => {
       lost.listener = listener;
       return plane;
     });
@@ -120,11 +145,31 @@ export class Cluster {
     return () => this.#lostListeners.delete(listener);
   }
 
+  /** Frees what a forward kept on the ranks. */
+  async release(step: StepKey, options: CallOptions): Promise<void> {
+    const release = this.coordinator.release({ step }, options);
+    this.#releases.add(release);
+    try {
+      await release;
+    } finally {
+      this.#releases.delete(release);
+    }
+  }
+
+  /** Ends running steps; waits a moment for releases. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     await this.plane.close();
+    await this.#hearReleases();
     this.#coordinators.close();
+  }
+
+  /** Those under way would end with the connection, and what they free would stay for its time to live. */
+  async #hearReleases(): Promise<void> {
+    const limit = deadlineSignal(CLOSE_MS);
+    await orAborted(Promise.allSettled(this.#releases), limit.signal).catch(() => undefined);
+    limit.release();
   }
 
   #linkLost(link: string, reason: string): void {
@@ -136,7 +181,8 @@ export class Cluster {
 /**
  * Connects to a cluster. The coordinator is called at the first step, so this succeeds even while the cluster starts.
  *
- * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name; UNSUPPORTED for another route or transport.
+ * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name; UNSUPPORTED for another route or transport;
+ * CONFIG for an address that is none, or TLS files that cannot be used.
  */
 export async function connect(options: ConnectOptions): Promise<Cluster> {
   const { ownerIndex = 0, ownerCount = 1 } = options;
@@ -163,6 +209,8 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     ownerCount,
     route,
     transport,
+    tls: options.tls ?? null,
+    sharedBytes: options.sharedBytes ?? SHARED_BYTES,
     deadlineMs: options.deadlineMs ?? 60_000,
     firstContactMs: options.firstContactMs ?? 5_000,
     maxReplays: options.maxReplays ?? Infinity,

@@ -52,6 +52,7 @@ export async function gatherSequence(
     scatterRanges: name === 'q' ? routing.qHeads : routing.kvHeads,
     gatherRanges: null,
     purpose: purposeOf(step, name),
+    failure: null,
   };
   const call = { step: step.keys[name], view, tensor: dense, resultExtent: null, foldTo: null };
   const outcome = await exchangePass(step.cluster, call, replay);
@@ -77,6 +78,7 @@ export async function gatherGradient(
     scatterRanges: spec.scatterRanges,
     gatherRanges: spec.gatherRanges,
     purpose: purposeOf(step, 'dout'),
+    failure: null,
   };
   const call = { step: key, view, tensor: denseOf(dout), resultExtent: null, foldTo: null };
   const outcome = await exchangePass(step.cluster, call, replay);
@@ -109,8 +111,8 @@ export interface Returned {
 }
 
 /**
- * Tells the other owners that the core attention failed here: this owner's view of their next exchange says so, and views are
- * compared before anything is done with them. Without it they would wait for this owner until their deadline.
+ * Tells the other owners that the core attention failed here: this owner's view of their next exchange says so, which ends it.
+ * Without it they would wait for this owner until their deadline.
  */
 export async function tellFailure(
   { cluster }: CoreStep,
@@ -128,7 +130,8 @@ export async function tellFailure(
     aligned: false,
     scatterRanges: null,
     gatherRanges: null,
-    purpose: `the core attention failed: ${reason.slice(0, 200)}`,
+    purpose: null,
+    failure: `the core attention failed: ${reason.slice(0, 200)}`,
   };
   const tensor = { data: new Float32Array(0), dtype: view.dtype, shape: view.shape };
   const call = { step: key, view, tensor, resultExtent: null, foldTo: null };

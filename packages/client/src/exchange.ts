@@ -85,6 +85,7 @@ export async function exchange(
     scatterRanges: scatterSplits === undefined ? null : splitRanges(scatterSplits),
     gatherRanges: null,
     purpose: null,
+    failure: null,
   };
   return await exchangeTensor(cluster, step, tensor, view, null, options);
 }
@@ -137,6 +138,7 @@ export function reverseView(
     scatterRanges: spec.gatherRanges,
     gatherRanges: spec.scatterRanges,
     purpose,
+    failure: null,
   };
 }
 

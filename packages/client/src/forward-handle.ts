@@ -72,11 +72,10 @@ export class ForwardHandle {
   async release({ signal, deadlineMs }: { signal?: AbortSignal; deadlineMs?: number } = {}): Promise<void> {
     this.#freeInputs();
     if (this.#ranksFreed || this.#view.keep !== 'store') return;
-    const { coordinator, options } = this.#cluster;
-    await coordinator.release(
-      { step: this.#key },
-      { deadlineMs: deadlineMs ?? options.deadlineMs, ...(signal === undefined ? {} : { signal }) },
-    );
+    await this.#cluster.release(this.#key, {
+      deadlineMs: deadlineMs ?? this.#cluster.options.deadlineMs,
+      ...(signal === undefined ? {} : { signal }),
+    });
     this.#ranksFreed = true;
   }
 

@@ -35,3 +35,4 @@ export {
   type Mask,
   type MaskTensor,
 } from '@ulysses/plan';
+export type { TlsFiles } from '@ulysses/runtime';

@@ -10,7 +10,7 @@ import {
   type OwnerExchange,
 } from '@ulysses/exchange';
 import { Region, type StepKey } from '@ulysses/native';
-import { carriedTensors, verifyPlan, type ExchangePlan, type Keep, type Plan } from '@ulysses/plan';
+import { carriedTensors, type ExchangePlan, type Keep, type Plan } from '@ulysses/plan';
 import { isExchangePlan, type StepView } from '@ulysses/rpc';
 import type { Cluster } from './cluster.js';
 import { withReplay, type ReplayOptions } from './replay.js';
@@ -60,7 +60,7 @@ export function forwardPass(
         releaseForward: false,
         deadlineMs,
         signal,
-        verified: attentionPlan,
+        verified: (plan) => attentionPlan(cluster, plan),
         transfers: (plan) => {
           const exchange = exchangeOf(cluster, plan, view);
           return {
@@ -125,7 +125,7 @@ export async function backwardAttempt(
   try {
     const outcome = await runStep(cluster, {
       ...call,
-      verified: attentionPlan,
+      verified: (plan) => attentionPlan(cluster, plan),
       transfers: (plan, planned) => {
         const carried = carriedTensors(call.view.keep, planned.kvCachePolicy);
         const exchange = exchangeOf(cluster, plan, call.view);
@@ -156,12 +156,15 @@ export async function backwardAttempt(
 }
 
 /** @throws PLAN_INVALID for a plan of another operation, or one that is wrong */
-function attentionPlan(plan: Plan | ExchangePlan): Plan {
+function attentionPlan({ plans }: Cluster, plan: Plan | ExchangePlan): Plan {
   if (isExchangePlan(plan)) throw new UlyssesError('PLAN_INVALID', 'an exchange was planned, not attention');
-  verifyPlan(plan);
-  return plan;
+  return plans.verified(plan);
 }
 
-function exchangeOf({ options }: Cluster, plan: Plan, { qRows, kvRows }: StepView): OwnerExchange {
-  return ownerExchange(plan, options.ownerIndex, { q: qRows, kv: kvRows });
+function exchangeOf({ exchanges, options }: Cluster, plan: Plan, { qRows, kvRows }: StepView): OwnerExchange {
+  return exchanges.of(
+    plan,
+    ({ q, kv }) => q.rows === qRows && kv.rows === kvRows,
+    () => ownerExchange(plan, options.ownerIndex, { q: qRows, kv: kvRows }),
+  );
 }

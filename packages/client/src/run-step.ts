@@ -1,9 +1,9 @@
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
-import { ownerParty, rankLinkName, rankParty, type Send, type StepChannel } from '@ulysses/exchange';
-import type { Receive, Route, StepKey } from '@ulysses/native';
+import { ownerParty, rankLinkName, rankParty, type StepChannel } from '@ulysses/exchange';
+import type { Receive, Route, RowsToSend, StepKey } from '@ulysses/native';
 import type { ExchangePlan, Plan } from '@ulysses/plan';
 import { isExchangeView, type ExchangeView, type Planned, type StepView } from '@ulysses/rpc';
-import { linkSignals } from '@ulysses/runtime';
+import { Deferred, linkSignals } from '@ulysses/runtime';
 import type { Cluster } from './cluster.js';
 import { committedAfterAll } from './committed-after-all.js';
 
@@ -22,7 +22,7 @@ export interface StepCall<P extends Plan | ExchangePlan> {
 }
 
 export interface Transfers {
-  readonly sends: readonly Send[];
+  readonly sends: readonly RowsToSend[];
   readonly receives: readonly Receive[];
   /** Payload of all sends. */
   readonly sendBytes: number;
@@ -70,6 +70,7 @@ export async function runStep<P extends Plan | ExchangePlan>(
     },
     { signal: linked.signal, deadlineMs: call.deadlineMs },
   );
+  let outcome: StepOutcome<P> | null = null;
   try {
     const first = await stream.next();
     if (first.done === true || first.value.kind !== 'planned') {
@@ -85,12 +86,25 @@ export async function runStep<P extends Plan | ExchangePlan>(
       committedAfterAll(cluster, key, toUlyssesError(thrown), { deadlineAt, signal: linked.signal }),
     );
     const moved = await moveRows(cluster, call, key, planned, direct, plan, committed);
-    return { key, planned, agreedMs, plan, ...moved };
+    outcome = { key, planned, agreedMs, plan, ...moved };
+    return outcome;
   } finally {
-    ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
-    linked.release();
-    await stream.return(undefined).catch(() => undefined);
+    if (outcome === null) {
+      ending.abort(new UlyssesError('CANCELLED', 'the step ended'));
+      linked.release();
+      await stream.return(undefined).catch(() => undefined);
+    } else {
+      void hearTheEnd(stream).finally(linked.release);
+    }
   }
+}
+
+/**
+ * A committed call is ended by the coordinator, which nobody waits for, and not cancelled: Node ends a connection on which clients
+ * have reset 1000 calls more than 33 per second, as an attack.
+ */
+async function hearTheEnd(stream: AsyncIterator<unknown>): Promise<void> {
+  await stream.next().catch(() => undefined);
 }
 
 function warnOfAlignment(cluster: Cluster, { alignedByPolicy, kvCachePolicy }: Planned): void {
@@ -113,6 +127,7 @@ async function moveRows<P extends Plan | ExchangePlan>(
 ): Promise<{ bytesSent: number; bytesReceived: number }> {
   const { ownerIndex, ownerCount } = cluster.options;
   let channel: StepChannel | null = null;
+  const broken = new Deferred<never>();
   let stopListening = (): void => undefined;
   try {
     // An owner without rows may see the commit before its links are up.
@@ -132,27 +147,28 @@ async function moveRows<P extends Plan | ExchangePlan>(
     stopListening = cluster.onLinkLost((lost, reason) => {
       const rank = planned.ranks.find(({ rank, member }) => rankLinkName(rank, member) === lost);
       if (rank === undefined || !links.includes(lost)) return;
-      opened.fail(
+      broken.reject(
         new UlyssesError('PEER_LOST', `rank ${rank.rank} (member ${rank.member}) was lost: ${reason}`, {
           peer: `rank ${rank.rank}`,
           member: rank.member,
         }),
       );
     });
-    for (const send of sends) {
-      opened.send(send.destination, send.tensor, send.number, send.place);
-    }
+    opened.send(sends);
     const rows = Promise.all([opened.received, opened.sent]);
-    await Promise.race([rows, opened.failed, committed.then(() => rows)]);
+    await Promise.race([rows, opened.failed, broken.promise, committed.then(() => opened.received)]);
     // Every row of this owner is where it belongs: its links may break now.
     await committed;
-    return opened.close();
   } catch (thrown) {
-    throw await firstCause(toUlyssesError(thrown), committed);
+    // Of a committed step every rank and every owner has its rows: what broke did so too late to matter, and acks may be gone.
+    const settled = committed.then(() => channel?.received);
+    const cause = await firstCause(toUlyssesError(thrown), settled);
+    if (cause !== null) throw cause;
   } finally {
     stopListening();
     channel?.close();
   }
+  return channel?.close() ?? { bytesSent: 0, bytesReceived: 0 };
 }
 
 /** The way to every rank; and, for rows that a relay passes on, to the other owners (an exchange alone goes to these). */
@@ -165,8 +181,8 @@ function routesOver(links: readonly string[], relayedOwners: number): Route[] {
   ];
 }
 
-/** The coordinator's verdict if it comes soon, else what this owner saw itself. */
-async function firstCause(seen: UlyssesError, committed: Promise<void>): Promise<UlyssesError> {
+/** The coordinator's verdict if it comes soon, null for a commit; else what this owner saw itself. */
+async function firstCause(seen: UlyssesError, settled: Promise<void>): Promise<UlyssesError | null> {
   let timer: NodeJS.Timeout | undefined;
   const patience = new Promise<UlyssesError>((resolve) => {
     timer = setTimeout(() => {
@@ -174,7 +190,7 @@ async function firstCause(seen: UlyssesError, committed: Promise<void>): Promise
     }, VERDICT_MS);
   });
   try {
-    return await Promise.race([committed.then(() => seen, toUlyssesError), patience]);
+    return await Promise.race([settled.then(() => null, toUlyssesError), patience]);
   } finally {
     clearTimeout(timer);
   }

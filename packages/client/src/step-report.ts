@@ -1,4 +1,4 @@
-import { rankTable, type Keep, type KvCachePolicy } from '@ulysses/plan';
+import type { Keep, KvCachePolicy } from '@ulysses/plan';
 import type { PassOutcome } from './passes.js';
 
 /** What a step did, for progress lines and logs. */
@@ -33,9 +33,7 @@ export function stepReport({
   bytesReceived,
 }: PassOutcome): StepReport {
   const gatherSize = plan.spec.qSplits.reduce((sum, rows) => sum + rows, 0);
-  const rowsPerRank = Array.from({ length: plan.cpSize }, (_, rank) =>
-    rankTable(plan, rank).units.reduce((sum, unit) => sum + unit.qEnd - unit.qBegin, 0),
-  );
+  const rowsPerRank = plan.cuts.slice(1).map((cut, rank) => cut - plan.cuts[rank]!);
   return {
     gatherSize,
     cpSize: plan.cpSize,

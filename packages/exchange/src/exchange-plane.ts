@@ -1,15 +1,27 @@
-import { TensorPlane, type PlaneEvent, type StepKey, type StepRegistration } from '@ulysses/native';
+import {
+  SHARED_BYTES,
+  TensorPlane,
+  type PlaneCounters,
+  type PlaneEvent,
+  type StepKey,
+  type StepRegistration,
+  type Transport,
+} from '@ulysses/native';
+import type { TlsFiles } from '@ulysses/runtime';
 import { sliceOrderSeed } from './slice-order-seed.js';
 import { StepChannel } from './step-channel.js';
-
-export const TRANSPORTS = ['auto', 'tcp'] as const;
-export type Transport = (typeof TRANSPORTS)[number];
 
 export interface ExchangePlaneOptions {
   /** `host:port` to listen on, or null for a party that only dials. */
   readonly listen: string | null;
-  /** What links are made of: unix sockets between processes of one host and user and TCP otherwise, or TCP always. @default 'auto' */
+  /** What links between processes of one host and user are made of; others are always TCP. @default 'auto' */
   readonly transport?: Transport;
+  /** Mutual TLS on every TCP link; null: plaintext. @default null */
+  readonly tls?: TlsFiles | null;
+  /** Size of the memory that peers of this host read in place; 0 for none. @default `SHARED_BYTES` */
+  readonly sharedBytes?: number;
+  /** How long a peer may be slow, see `TensorPlaneOptions`. @default 30 s */
+  readonly slowPeerMs?: number;
   /** A link broke or ended; steps that use it are the caller's to fail. */
   readonly onLinkLost: (link: string, reason: string) => void;
   /** For tests: the order in which a step's slices leave. @default `sliceOrderSeed()` */
@@ -33,7 +45,10 @@ export class ExchangePlane {
     const self: { plane: ExchangePlane | null } = { plane: null };
     const plane = await TensorPlane.open({
       listen: options.listen,
-      sameHost: options.transport !== 'tcp',
+      transport: options.transport ?? 'auto',
+      sharedBytes: options.sharedBytes ?? SHARED_BYTES,
+      tls: options.tls ?? null,
+      ...(options.slowPeerMs === undefined ? {} : { slowPeerMs: options.slowPeerMs }),
       onEvent: (event) => {
         if (event.kind === 'link-lost') options.onLinkLost(event.link, event.reason);
         else self.plane?.dispatch(event);
@@ -48,14 +63,14 @@ export class ExchangePlane {
     return this.#plane.address;
   }
 
+  /** Payload since it was opened, and what it holds and what links are made of now. */
+  get counters(): PlaneCounters {
+    return this.#plane.counters();
+  }
+
   /** Links that can be sent on now. */
   get links(): number {
     return this.#plane.counters().links;
-  }
-
-  /** Connections by unix socket now, dialled and accepted. */
-  get unixConnections(): number {
-    return this.#plane.counters().unixConnections;
   }
 
   connectRank(link: string, address: string, party: string, options: { deadlineMs: number }): Promise<void> {

@@ -1,4 +1,4 @@
-import { Region, type Receive, type SegmentPlace, type TensorName } from '@ulysses/native';
+import { Region, type Receive, type RowsToSend, type SegmentPlace, type TensorName } from '@ulysses/native';
 import {
   carriedTensors,
   createPlan,
@@ -21,7 +21,6 @@ import {
   ownerExchange,
   segmentOffsets,
   type OwnerExchange,
-  type Send,
 } from './sequence-owner.js';
 import { backwardReceives, forwardReceives, unitExchange, unitOwnerSendBytes } from './unit-owner.js';
 import { allocateBackward, allocateForward } from './unit-places.js';
@@ -67,10 +66,10 @@ function planOf(step: typeof steps extends fc.Arbitrary<infer T> ? T : never): P
   return createPlan(spec, step.cpSize);
 }
 
-/** The wire, in memory: one segment's rows from one place to another. */
-function copySegment(from: SegmentPlace, to: SegmentPlace): void {
+/** The wire, in memory: some of one segment's rows from one place to another. */
+function copySegment(from: SegmentPlace, to: SegmentPlace, rows = { begin: 0, end: from.rows }): void {
   expect([from.rows, from.rowBytes]).toEqual([to.rows, to.rowBytes]);
-  for (let row = 0; row < from.rows; row++) {
+  for (let row = rows.begin; row < rows.end; row++) {
     const source = from.offsetBytes + row * from.rowStrideBytes;
     to.region.bytes.set(
       from.region.bytes.subarray(source, source + from.rowBytes),
@@ -80,20 +79,20 @@ function copySegment(from: SegmentPlace, to: SegmentPlace): void {
 }
 
 function deliver(
-  sends: readonly Send[],
+  sends: readonly RowsToSend[],
   owner: number,
   receivesOf: (rank: number) => readonly Receive[],
 ): number {
   let bytes = 0;
-  for (const { destination, tensor, number, place } of sends) {
+  for (const { destination, tensor, number, place, rows } of sends) {
     const receive = receivesOf(destination.index).find(
       ({ source, tensor: expected }) => source.index === owner && expected === tensor,
     );
     const target = receive?.segments[number];
     if (target === undefined)
       throw new Error(`rank ${destination.index} expects no segment ${number} of ${tensor}`);
-    copySegment(place, target);
-    bytes += place.rows * place.rowBytes;
+    copySegment(place, target, rows);
+    bytes += (rows.end - rows.begin) * place.rowBytes;
   }
   return bytes;
 }

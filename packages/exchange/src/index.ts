@@ -1,11 +1,5 @@
-export {
-  ExchangePlane,
-  TRANSPORTS,
-  stepIdentity,
-  stepName,
-  type ExchangePlaneOptions,
-  type Transport,
-} from './exchange-plane.js';
+export { ExchangePlane, stepIdentity, stepName, type ExchangePlaneOptions } from './exchange-plane.js';
+export { SHARED_BYTES, TRANSPORTS, type Transport } from '@ulysses/native';
 export { StepChannel } from './step-channel.js';
 export {
   ROUTES,
@@ -26,7 +20,6 @@ export {
   segmentOffsets,
   type OwnerExchange,
   type PartialSums,
-  type Send,
 } from './sequence-owner.js';
 export {
   copyBox,
@@ -38,14 +31,15 @@ export {
   partialBytes,
   partialReceives,
 } from './tensor-exchange.js';
+export { finalKeys } from './arrivals.js';
 export { foldGradients, foldRuns } from './fold-partials.js';
 export {
+  backwardGranuleSends,
   backwardReceives,
+  forwardGranuleSends,
   forwardReceives,
+  keyGradientSends,
   relayBytes,
-  sendBackwardInterval,
-  sendBackwardUnit,
-  sendForwardUnit,
   unitExchange,
   unitOwnerSendBytes,
   type UnitExchange,
@@ -55,10 +49,10 @@ export {
   allocateForward,
   completeMemory,
   freeMemory,
+  granuleKeys,
+  granuleLse,
+  granuleRows,
   keepMemory,
-  kvRows,
-  unitLse,
-  unitRows,
   type BackwardMemory,
   type ForwardMemory,
   type KeptMemory,

@@ -1,17 +1,21 @@
 import { elementBytes, rowStrides, type RowStrides } from '@ulysses/tensor';
-import type { Party, Receive, Region, SegmentPlace, TensorName } from '@ulysses/native';
+import type { Receive, Region, RowsToSend, SegmentPlace, TensorName } from '@ulysses/native';
 import {
+  granulesOf,
   pairBytes,
   pairSegments,
   pairTotals,
   rankTable,
   type CarriedTensor,
+  type Granule,
   type PairSegments,
   type Plan,
   type RankTable,
+  type RowRange,
   type Segment,
 } from '@ulysses/plan';
 import { rankParty } from './party.js';
+import { within } from './within.js';
 
 /**
  * The sequence owner's side of the exchange: which rows of its shard go to whom, and where what comes back belongs.
@@ -23,6 +27,8 @@ export interface OwnerExchange {
   readonly q: ShardGeometry;
   readonly kv: ShardGeometry;
   readonly tables: readonly RankTable[];
+  /** What each rank computes at a time, which says what it waits for first. */
+  readonly granules: readonly (readonly Granule[])[];
   /** Segments between this owner and every rank, in rank order. */
   readonly byRank: readonly PairSegments[];
 }
@@ -43,14 +49,6 @@ interface Inputs {
   readonly v: Region;
 }
 
-/** One segment on its way: `number` is its place in the pair's list. */
-export interface Send {
-  readonly destination: Party;
-  readonly tensor: TensorName;
-  readonly number: number;
-  readonly place: SegmentPlace;
-}
-
 export function ownerExchange(
   plan: Plan,
   owner: number,
@@ -69,6 +67,7 @@ export function ownerExchange(
     q: geometry(shardRows.q, spec.qSplits, spec.qHeads),
     kv: geometry(shardRows.kv, spec.kvSplits, spec.kvHeads),
     tables,
+    granules: granulesOf(plan, tables),
     byRank: tables.map((table) => pairSegments(plan, table, owner)),
   };
 }
@@ -80,7 +79,7 @@ interface SentTensors {
 }
 
 /** Everything forward sends. */
-export function forwardSends(exchange: OwnerExchange, { q, k, v }: Inputs): Send[] {
+export function forwardSends(exchange: OwnerExchange, { q, k, v }: Inputs): RowsToSend[] {
   return tensorSends(exchange, {
     qLike: [['q', q]],
     kvLike: [
@@ -95,42 +94,52 @@ export function backwardSends(
   exchange: OwnerExchange,
   { dout, ...inputs }: Inputs & { dout: Region },
   carried: readonly CarriedTensor[],
-): Send[] {
+): RowsToSend[] {
   const again = <T extends CarriedTensor>(...tensors: T[]): [T, Region][] =>
     tensors.filter((tensor) => carried.includes(tensor)).map((tensor) => [tensor, inputs[tensor]]);
   return tensorSends(exchange, { qLike: [...again('q'), ['dout', dout]], kvLike: again('k', 'v') });
 }
 
-/** Each rank's units in plan order, KV before the first unit that reads it, ranks in turn. */
-function tensorSends(exchange: OwnerExchange, { qLike, kvLike }: SentTensors): Send[] {
-  const lines = exchange.byRank.map(({ q, kv }, rank) => {
-    const line: Send[] = [];
-    const kvOfInterval = numbersByIndex(kv);
-    const sent = new Set<number>();
-    q.forEach((segment, number) => {
-      const interval = exchange.tables[rank]?.kvIntervalOfUnit[segment.index] ?? -1;
-      sendInterval(interval);
-      for (const [tensor, region] of qLike) {
-        line.push(send(rank, tensor, number, qPlace(exchange, region, segment)));
-      }
-    });
-    // Intervals read only by units whose q rows other owners hold.
-    for (const interval of kvOfInterval.keys()) sendInterval(interval);
-    return line;
+/** Each rank's granules in their order, the keys that one reads before its rows, ranks in turn. */
+function tensorSends(exchange: OwnerExchange, tensors: SentTensors): RowsToSend[] {
+  return inTurn(exchange.byRank.map((_, rank) => rankSends(exchange, rank, tensors)));
+}
 
-    function sendInterval(interval: number): void {
-      if (sent.has(interval)) return;
-      sent.add(interval);
-      for (const number of kvOfInterval.get(interval) ?? []) {
-        const segment = kv[number];
-        if (segment === undefined) continue;
-        for (const [tensor, region] of kvLike) {
-          line.push(send(rank, tensor, number, kvPlace(exchange, region, segment)));
-        }
-      }
+function rankSends(exchange: OwnerExchange, rank: number, { qLike, kvLike }: SentTensors): RowsToSend[] {
+  const { q, kv } = exchange.byRank[rank]!;
+  const { units, kvIntervals, kvIntervalOfUnit } = exchange.tables[rank]!;
+  // Of one unit or interval an owner holds one run of rows, so each is at most one segment.
+  const [numberOfUnit, numberOfInterval] = [numbersByIndex(q), numbersByIndex(kv)];
+  const sentKeys = kvIntervals.map(({ begin }) => begin);
+  const shardEnd = exchange.q.begin + exchange.plan.spec.qSplits[exchange.owner]!;
+  const sends: RowsToSend[] = [];
+  const push = (tensor: TensorName, number: number, place: SegmentPlace, rows: RowRange): void => {
+    if (rows.begin < rows.end) sends.push({ destination: rankParty(rank), tensor, number, place, rows });
+  };
+  const pushKeys = (interval: number, end: number): void => {
+    const number = numberOfInterval.get(interval);
+    const keys = { begin: sentKeys[interval]!, end };
+    if (number === undefined || keys.begin >= end) return;
+    sentKeys[interval] = end;
+    const segment = kv[number]!;
+    for (const [tensor, region] of kvLike) {
+      push(tensor, number, kvPlace(exchange, region, segment), within(segment, keys));
     }
-  });
-  return inTurn(lines);
+  };
+  for (const { unit, qBegin, qEnd, keys } of exchange.granules[rank]!) {
+    const interval = kvIntervalOfUnit[unit]!;
+    // Other owners' rows of the unit wait for keys of this one that its own do not see: those leave before its rows.
+    const othersWait = units[unit]!.qEnd > shardEnd;
+    if (keys !== null) pushKeys(interval, othersWait ? kvIntervals[interval]!.end : keys.end);
+    const number = numberOfUnit.get(unit);
+    if (number === undefined) continue;
+    const segment = q[number]!;
+    for (const [tensor, region] of qLike) {
+      const rows = within(segment, { begin: qBegin, end: qEnd });
+      push(tensor, number, qPlace(exchange, region, segment), rows);
+    }
+  }
+  return sends;
 }
 
 /** Where forward's results go: out like q, lse as [b, h, s_local] float32. */
@@ -245,10 +254,6 @@ function partialPlace({ plan }: OwnerExchange, region: Region, segment: Segment,
   return { region, offsetBytes: row * rowBytes, rows, rowBytes, rowStrideBytes: rowBytes, granule: 0 };
 }
 
-function send(rank: number, tensor: TensorName, number: number, place: SegmentPlace): Send {
-  return { destination: rankParty(rank), tensor, number, place };
-}
-
 function receive(
   rank: number,
   tensor: TensorName,
@@ -258,19 +263,13 @@ function receive(
   return { source: rankParty(rank), tensor, segments: segments.map(place) };
 }
 
-function numbersByIndex(segments: readonly Segment[]): Map<number, number[]> {
-  const numbers = new Map<number, number[]>();
-  segments.forEach(({ index }, number) => {
-    const list = numbers.get(index);
-    if (list === undefined) numbers.set(index, [number]);
-    else list.push(number);
-  });
-  return numbers;
+function numbersByIndex(segments: readonly Segment[]): Map<number, number> {
+  return new Map(segments.map(({ index }, number) => [index, number]));
 }
 
 /** Merges lists by taking one entry of each in turn, so that no rank waits for another's rows to be sent. */
-function inTurn(lines: readonly (readonly Send[])[]): Send[] {
-  const merged: Send[] = [];
+function inTurn(lines: readonly (readonly RowsToSend[])[]): RowsToSend[] {
+  const merged: RowsToSend[] = [];
   const longest = lines.reduce((length, line) => Math.max(length, line.length), 0);
   for (let i = 0; i < longest; i++) {
     for (const line of lines) {

@@ -69,7 +69,8 @@ async function arrivals(
     void receiving.granule(granule).then(() => order.push(granule));
   }
   outgoing.places.forEach((place, number) => {
-    sending.send(to.self, 'dq', number, place);
+    const rows = { begin: 0, end: place.rows };
+    sending.send([{ destination: to.self, tensor: 'dq', number, place, rows }]);
   });
   await Promise.all([sending.sent, receiving.received]);
   expect(incoming.region.bytes).toEqual(outgoing.region.bytes);

@@ -1,13 +1,5 @@
 import { UlyssesError, isErrorCode } from '@ulysses/errors';
-import type {
-  Party,
-  PlaneEvent,
-  SegmentPlace,
-  StepKey,
-  StepRegistration,
-  TensorName,
-  TensorPlane,
-} from '@ulysses/native';
+import type { PlaneEvent, RowsToSend, StepKey, StepRegistration, TensorPlane } from '@ulysses/native';
 import { Deferred } from '@ulysses/runtime';
 import { shuffled } from './shuffled.js';
 
@@ -16,6 +8,9 @@ export interface StepChannelOptions {
   readonly sliceOrderSeed: number | null;
   readonly onClose: () => void;
 }
+
+/** One for all: every step ends with it, and where that was is of no interest. */
+const CLOSED = new UlyssesError('CANCELLED', 'the step is closed');
 
 /**
  * One step's view of the tensor plane: what has arrived, what is acknowledged, what went wrong.
@@ -35,7 +30,7 @@ export class StepChannel {
   readonly #failed = new Deferred<never>();
   #failure: UlyssesError | null = null;
   /** Sends that wait to be shuffled, as many as were asked for so far. */
-  #held: (() => void)[] = [];
+  #held: RowsToSend[] = [];
   #closed: { bytesSent: number; bytesReceived: number } | null = null;
 
   constructor(plane: TensorPlane, registration: StepRegistration, options: StepChannelOptions) {
@@ -46,7 +41,7 @@ export class StepChannel {
     if (registration.relayBytes === 0) this.#relayed.resolve();
   }
 
-  /** Resolves when all segments of a granule are placed. */
+  /** Resolves when all rows of a granule are placed. */
   granule(granule: number): Promise<void> {
     return this.#deferredGranule(granule).promise;
   }
@@ -77,14 +72,10 @@ export class StepChannel {
     return this.#failed.promise;
   }
 
-  send(destination: Party, tensor: TensorName, segment: number, place: SegmentPlace): void {
-    const leave = (): void => {
-      if (this.#failure === null && this.#closed === null) {
-        this.#plane.send(this.key, destination, tensor, segment, [place]);
-      }
-    };
-    if (this.#options.sliceOrderSeed === null) leave();
-    else this.#held.push(leave);
+  /** Rows of segments; they come after the rows of the same segment that were sent before. What is there at once goes at once. */
+  send(sends: readonly RowsToSend[]): void {
+    if (this.#options.sliceOrderSeed === null) this.#leave(sends);
+    else this.#held = [...this.#held, ...sends];
   }
 
   fail(error: UlyssesError): void {
@@ -102,7 +93,7 @@ export class StepChannel {
     if (this.#closed === null) {
       this.#closed = this.#plane.closeStep(this.key);
       this.#options.onClose();
-      this.fail(new UlyssesError('CANCELLED', 'the step is closed'));
+      this.fail(CLOSED);
     }
     return this.#closed;
   }
@@ -136,9 +127,20 @@ export class StepChannel {
     const { sliceOrderSeed } = this.#options;
     if (sliceOrderSeed === null) return;
     const { call, pass } = this.key;
-    for (const leave of shuffled(this.#held, sliceOrderSeed + 2 * call + Number(pass === 'backward')))
-      leave();
+    const held = this.#held;
     this.#held = [];
+    // Parts of one segment take the turns that it drew in their own order: that one is the protocol's.
+    const nameOf = ({ destination: { role, index }, tensor, number }: RowsToSend): string =>
+      `${role} ${index} ${tensor} ${number}`;
+    const bySegment = new Map<string, RowsToSend[]>();
+    for (const send of held) bySegment.set(nameOf(send), [...(bySegment.get(nameOf(send)) ?? []), send]);
+    const turns = shuffled(held, sliceOrderSeed + 2 * call + Number(pass === 'backward'));
+    this.#leave(turns.map((turn) => bySegment.get(nameOf(turn))?.shift() ?? turn));
+  }
+
+  #leave(sends: readonly RowsToSend[]): void {
+    if (this.#failure !== null || this.#closed !== null || sends.length === 0) return;
+    this.#plane.sendRows(this.key, sends);
   }
 
   #deferredGranule(granule: number): Deferred {

@@ -90,11 +90,7 @@ describe('an exchange alone over tensor planes', () => {
       const channel = plane.openStep({ ...ownerStep(PLAN, owner), receives });
       return { channel, output, sends: exchangeSends(PLAN, owner, input) };
     });
-    for (const { channel, sends } of parts) {
-      for (const { destination, tensor, number, place } of sends) {
-        channel.send(destination, tensor, number, place);
-      }
-    }
+    for (const { channel, sends } of parts) channel.send(sends);
     await Promise.all([
       ...parts.flatMap(({ channel }) => [channel.received, channel.sent]),
       ...relays.map((channel) => channel.relayed),

@@ -1,4 +1,4 @@
-import { foldPartials, type Receive, type Region, type SegmentPlace } from '@ulysses/native';
+import { foldPartials, type Receive, type Region, type RowsToSend, type SegmentPlace } from '@ulysses/native';
 import {
   boxBytes,
   placedBox,
@@ -9,7 +9,6 @@ import {
 } from '@ulysses/plan';
 import { elementBytes, type DType } from '@ulysses/tensor';
 import { ownerParty } from './party.js';
-import type { Send } from './sequence-owner.js';
 
 /**
  * An owner's side of an exchange alone. What travels between two owners is one segment, number 0: one dimension of the
@@ -17,13 +16,12 @@ import type { Send } from './sequence-owner.js';
  */
 
 /** What goes to the other owners, the next one first: so no owner is sent to by all at once. */
-export function exchangeSends({ spec }: ExchangePlan, owner: number, input: Region): Send[] {
-  return others(spec, owner).map((to) => ({
-    destination: ownerParty(to),
-    tensor: 'exchanged',
-    number: 0,
-    place: place(sentBox(spec, owner, to), input),
-  }));
+export function exchangeSends({ spec }: ExchangePlan, owner: number, input: Region): RowsToSend[] {
+  return others(spec, owner).map((to) => {
+    const sent = place(sentBox(spec, owner, to), input);
+    const rows = { begin: 0, end: sent.rows };
+    return { destination: ownerParty(to), tensor: 'exchanged', number: 0, place: sent, rows };
+  });
 }
 
 /** Where what the others send belongs in the output. Gather ranges must not overlap. */

@@ -1,28 +1,35 @@
 import { elementBytes } from '@ulysses/tensor';
-import type { Receive, Region, SegmentPlace, TensorName } from '@ulysses/native';
+import type { Receive, Region, RowsToSend, SegmentPlace, TensorName } from '@ulysses/native';
 import {
+  granulesOf,
   pairBytes,
   pairSegments,
   pairTotals,
   rankTable,
   type CarriedTensor,
+  type Granule,
   type PairSegments,
   type Plan,
+  type RowRange,
   type Segment,
 } from '@ulysses/plan';
+import { arrivals, blocksOf, type Arrivals } from './arrivals.js';
 import { ownerParty, relayOf } from './party.js';
-import type { StepChannel } from './step-channel.js';
+import { within } from './within.js';
 import { unitPlaces, type BackwardMemory, type ForwardMemory, type UnitPlaces } from './unit-places.js';
 
 /**
- * The unit owner's side of the exchange: which slices it expects where, and which it sends when a unit is done.
- * Granule i is unit i's own rows; granule units + j is KV interval j (k and v together).
+ * The unit owner's side of the exchange: which slices it expects where, and which it sends when a granule is done.
  */
 
 /** Everything about one rank's part in a plan that does not change while the step runs. */
 export interface UnitExchange {
   readonly plan: Plan;
   readonly places: UnitPlaces;
+  /** What is computed at a time, in this order. */
+  readonly granules: readonly Granule[];
+  /** What the plane reports as it arrives. */
+  readonly arrivals: Arrivals;
   /** Segments between this rank and every sequence owner, in owner order. */
   readonly byOwner: readonly PairSegments[];
   /** Per unit, where its rows go. */
@@ -42,9 +49,12 @@ export function unitExchange(plan: Plan, rank: number): UnitExchange {
   const table = rankTable(plan, rank);
   const places = unitPlaces(plan.spec, table);
   const byOwner = plan.spec.qSplits.map((_, owner) => pairSegments(plan, table, owner));
+  const granules = granulesOf(plan, [table])[0]!;
   return {
     plan,
     places,
+    granules,
+    arrivals: arrivals(table, granules),
     byOwner,
     unitTargets: targets(byOwner, 'q', table.units.length),
     kvTargets: targets(byOwner, 'kv', table.kvIntervals.length),
@@ -63,63 +73,72 @@ export function backwardReceives(
   memory: BackwardMemory,
   carried: readonly CarriedTensor[],
 ): Receive[] {
-  const { places, byOwner } = exchange;
-  const dout = byOwner.map(({ q }, owner) =>
-    receive(owner, 'dout', q, (segment) => unitSegmentPlace(places, memory.dout, segment)),
+  const dout = exchange.byOwner.map(({ q }, owner) =>
+    receive(owner, 'dout', q, (segment) => unitArrivalPlace(exchange, memory.dout, segment)),
   );
   return [...inputReceives(exchange, forward, carried), ...dout];
 }
 
 function inputReceives(
-  { places, byOwner }: UnitExchange,
+  exchange: UnitExchange,
   memory: ForwardMemory,
   tensors: readonly CarriedTensor[],
 ): Receive[] {
-  const units = places.table.units.length;
-  return byOwner.flatMap(({ q, kv }, owner) =>
+  return exchange.byOwner.flatMap(({ q, kv }, owner) =>
     tensors.map((tensor) =>
       tensor === 'q'
-        ? receive(owner, tensor, q, (segment) => unitSegmentPlace(places, memory.q, segment))
-        : receive(owner, tensor, kv, (segment) => kvSegmentPlace(places, memory[tensor], segment, units)),
+        ? receive(owner, tensor, q, (segment) => unitArrivalPlace(exchange, memory.q, segment))
+        : receive(owner, tensor, kv, (segment) => kvArrivalPlace(exchange, memory[tensor], segment)),
     ),
   );
 }
 
-/** Sends a finished unit's out and lse rows to their owners. */
-export function sendForwardUnit(
-  channel: StepChannel,
+/** A finished granule's out and lse rows, for their owners. */
+export function forwardGranuleSends(
   { places, unitTargets }: UnitExchange,
   memory: ForwardMemory,
-  unit: number,
-): void {
-  for (const { owner, number, segment } of unitTargets[unit] ?? []) {
-    channel.send(ownerParty(owner), 'out', number, unitSegmentPlace(places, memory.out, segment));
-    channel.send(ownerParty(owner), 'lse', number, lseSegmentPlace(places, memory.lse, segment));
-  }
+  { unit, qBegin, qEnd }: Granule,
+): RowsToSend[] {
+  return sendsTo(unitTargets[unit], { begin: qBegin, end: qEnd }, (segment) => [
+    ['out', unitSegmentPlace(places, memory.out, segment)],
+    ['lse', lseSegmentPlace(places, memory.lse, segment)],
+  ]);
 }
 
-export function sendBackwardUnit(
-  channel: StepChannel,
+export function backwardGranuleSends(
   { places, unitTargets }: UnitExchange,
   memory: BackwardMemory,
-  unit: number,
-): void {
-  for (const { owner, number, segment } of unitTargets[unit] ?? []) {
-    channel.send(ownerParty(owner), 'dq', number, unitSegmentPlace(places, memory.dq, segment));
-  }
+  { unit, qBegin, qEnd }: Granule,
+): RowsToSend[] {
+  return sendsTo(unitTargets[unit], { begin: qBegin, end: qEnd }, (segment) => [
+    ['dq', unitSegmentPlace(places, memory.dq, segment)],
+  ]);
 }
 
-/** Sends an interval's dk and dv partial sums once the last unit that reads it is done. */
-export function sendBackwardInterval(
-  channel: StepChannel,
+/** An interval's dk and dv partial sums of the keys that no granule will add to any more. */
+export function keyGradientSends(
   { places, kvTargets }: UnitExchange,
   memory: BackwardMemory,
   interval: number,
-): void {
-  for (const { owner, number, segment } of kvTargets[interval] ?? []) {
-    channel.send(ownerParty(owner), 'dk', number, partialSegmentPlace(places, memory.dk, segment));
-    channel.send(ownerParty(owner), 'dv', number, partialSegmentPlace(places, memory.dv, segment));
-  }
+  keys: RowRange,
+): RowsToSend[] {
+  return sendsTo(kvTargets[interval], keys, (segment) => [
+    ['dk', partialSegmentPlace(places, memory.dk, segment)],
+    ['dv', partialSegmentPlace(places, memory.dv, segment)],
+  ]);
+}
+
+function sendsTo(
+  targets: readonly Target[] = [],
+  rows: RowRange,
+  placesOf: (segment: Segment) => readonly (readonly [TensorName, SegmentPlace])[],
+): RowsToSend[] {
+  return targets.flatMap(({ owner, number, segment }) => {
+    const destination = ownerParty(owner);
+    const part = within(segment, rows);
+    if (part.begin === part.end) return [];
+    return placesOf(segment).map(([tensor, place]) => ({ destination, tensor, number, place, rows: part }));
+  });
 }
 
 /** Bytes a rank sends in one pass. */
@@ -172,45 +191,37 @@ function targets(byOwner: readonly PairSegments[], kind: keyof PairSegments, cou
   return byIndex;
 }
 
+function unitArrivalPlace(
+  { places, arrivals }: UnitExchange,
+  region: Region,
+  segment: Segment,
+): SegmentPlace {
+  const blocks = blocksOf(arrivals.ofUnit[segment.index]!, segment);
+  return { ...unitSegmentPlace(places, region, segment), ...blocks };
+}
+
+function kvArrivalPlace({ places, arrivals }: UnitExchange, region: Region, segment: Segment): SegmentPlace {
+  const rowBytes = places.spec.headSize * elementBytes(places.spec.dtype);
+  const blocks = blocksOf(arrivals.ofInterval[segment.index]!, segment);
+  return { ...contiguous(region, kvRow(places, segment), segment, rowBytes), ...blocks };
+}
+
 function unitSegmentPlace(places: UnitPlaces, region: Region, segment: Segment): SegmentPlace {
   const rowBytes = places.spec.headSize * elementBytes(places.spec.dtype);
-  return contiguous(region, unitRow(places, segment), segment, rowBytes, segment.index);
+  return contiguous(region, unitRow(places, segment), segment, rowBytes);
 }
 
 function lseSegmentPlace(places: UnitPlaces, region: Region, segment: Segment): SegmentPlace {
-  return contiguous(region, unitRow(places, segment), segment, 4, segment.index);
-}
-
-function kvSegmentPlace(
-  places: UnitPlaces,
-  region: Region,
-  segment: Segment,
-  granuleOffset: number,
-): SegmentPlace {
-  const rowBytes = places.spec.headSize * elementBytes(places.spec.dtype);
-  return contiguous(region, kvRow(places, segment), segment, rowBytes, granuleOffset + segment.index);
+  return contiguous(region, unitRow(places, segment), segment, 4);
 }
 
 function partialSegmentPlace(places: UnitPlaces, region: Region, segment: Segment): SegmentPlace {
-  return contiguous(region, kvRow(places, segment), segment, places.spec.headSize * 4, segment.index);
+  return contiguous(region, kvRow(places, segment), segment, places.spec.headSize * 4);
 }
 
-function contiguous(
-  region: Region,
-  row: number,
-  segment: Segment,
-  rowBytes: number,
-  granule: number,
-): SegmentPlace {
+function contiguous(region: Region, row: number, { begin, end }: RowRange, rowBytes: number): SegmentPlace {
   const offsetBytes = row * rowBytes;
-  return {
-    region,
-    offsetBytes,
-    rows: segment.end - segment.begin,
-    rowBytes,
-    rowStrideBytes: rowBytes,
-    granule,
-  };
+  return { region, offsetBytes, rows: end - begin, rowBytes, rowStrideBytes: rowBytes, granule: 0 };
 }
 
 function unitRow(places: UnitPlaces, segment: Segment): number {

@@ -1,6 +1,12 @@
 import { elementBytes } from '@ulysses/tensor';
 import { Region, type Rows } from '@ulysses/native';
-import { carriedTensors, type KvCachePolicy, type RankTable, type StepSpec } from '@ulysses/plan';
+import {
+  carriedTensors,
+  type Granule,
+  type KvCachePolicy,
+  type RankTable,
+  type StepSpec,
+} from '@ulysses/plan';
 
 /**
  * Where a rank's units and KV intervals lie in its regions: one region per tensor, units (or intervals) one after
@@ -47,8 +53,8 @@ export function allocateForward(places: UnitPlaces): ForwardMemory {
     q: Region.allocate(qRows * rowBytes),
     k: Region.allocate(kvRows * rowBytes),
     v: Region.allocate(kvRows * rowBytes),
-    out: Region.allocate(qRows * rowBytes),
-    lse: Region.allocate(qRows * 4),
+    out: Region.allocateShared(qRows * rowBytes),
+    lse: Region.allocateShared(qRows * 4),
   };
 }
 
@@ -83,9 +89,9 @@ export function allocateBackward(places: UnitPlaces): BackwardMemory {
   const partialBytes = kvRows * places.spec.headSize * 4;
   return {
     dout: Region.allocate(qRows * rowBytes),
-    dq: Region.allocate(qRows * rowBytes),
-    dk: Region.allocate(partialBytes),
-    dv: Region.allocate(partialBytes),
+    dq: Region.allocateShared(qRows * rowBytes),
+    dk: Region.allocateShared(partialBytes),
+    dv: Region.allocateShared(partialBytes),
   };
 }
 
@@ -97,23 +103,32 @@ export function freeMemory<T extends KeptMemory | BackwardMemory>(
   for (const name of names) (memory[name] as Region).free();
 }
 
-/** Rows of unit `unit` in a q-like region of the step's dtype. */
-export function unitRows(places: UnitPlaces, region: Region, unit: number): Rows {
+/** A granule's rows in a q-like region of the step's dtype. */
+export function granuleRows(places: UnitPlaces, region: Region, granule: Granule): Rows {
   const { headSize, dtype } = places.spec;
-  const offset = places.unitOffsets[unit] ?? 0;
-  return { region, offsetBytes: offset * headSize * elementBytes(dtype), rowStride: headSize };
+  const offsetBytes = granuleRow(places, granule) * headSize * elementBytes(dtype);
+  return { region, offsetBytes, rowStride: headSize };
 }
 
-/** One float32 per row of unit `unit`. */
-export function unitLse(places: UnitPlaces, region: Region, unit: number): Rows {
-  return { region, offsetBytes: (places.unitOffsets[unit] ?? 0) * 4, rowStride: 1 };
+/** One float32 per row of a granule. */
+export function granuleLse(places: UnitPlaces, region: Region, granule: Granule): Rows {
+  return { region, offsetBytes: granuleRow(places, granule) * 4, rowStride: 1 };
 }
 
-/** Rows of KV interval `interval`; an interval of -1 (no key visible) is an empty view at the front. */
-export function kvRows(places: UnitPlaces, region: Region, interval: number, bytesPerElement: number): Rows {
-  const { headSize } = places.spec;
-  const offset = interval < 0 ? 0 : (places.kvOffsets[interval] ?? 0);
-  return { region, offsetBytes: offset * headSize * bytesPerElement, rowStride: headSize };
+/** The keys that a granule sees in a k-like region; none are an empty view at the front. */
+export function granuleKeys(
+  { spec: { headSize }, table, kvOffsets }: UnitPlaces,
+  region: Region,
+  { unit, keys }: Granule,
+  bytesPerElement: number,
+): Rows {
+  const interval = table.kvIntervalOfUnit[unit]!;
+  const row = keys === null ? 0 : kvOffsets[interval]! + keys.begin - table.kvIntervals[interval]!.begin;
+  return { region, offsetBytes: row * headSize * bytesPerElement, rowStride: headSize };
+}
+
+function granuleRow({ table, unitOffsets }: UnitPlaces, { unit, qBegin }: Granule): number {
+  return unitOffsets[unit]! + qBegin - table.units[unit]!.qBegin;
 }
 
 function totals(places: UnitPlaces): { qRows: number; kvRows: number; rowBytes: number } {

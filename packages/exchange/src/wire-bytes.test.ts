@@ -15,11 +15,11 @@ import {
 } from './sequence-owner.js';
 import type { StepChannel } from './step-channel.js';
 import {
+  backwardGranuleSends,
   backwardReceives,
+  forwardGranuleSends,
   forwardReceives,
-  sendBackwardInterval,
-  sendBackwardUnit,
-  sendForwardUnit,
+  keyGradientSends,
   unitExchange,
   unitOwnerSendBytes,
   type UnitExchange,
@@ -101,7 +101,7 @@ async function bytesOnTheWire(plan: Plan, pass: Pass): Promise<{ owners: number[
       const { sends, receives } = transfers(exchange, pass, rows);
       const sendBytes = ownerBytes(exchange, pass, []).sent;
       const channel = plane.openStep({ ...step(pass), self: ownerParty(owner), receives, routes, sendBytes });
-      for (const send of sends) channel.send(send.destination, send.tensor, send.number, send.place);
+      channel.send(sends);
       return { channel };
     }),
   );
@@ -148,14 +148,13 @@ function sendResults(
   channel: StepChannel,
   pass: Pass,
 ): void {
-  const { units, kvIntervals } = exchange.places.table;
-  units.forEach((_, unit) => {
-    if (pass === 'forward') sendForwardUnit(channel, exchange, memory.forward, unit);
-    else sendBackwardUnit(channel, exchange, memory.backward, unit);
-  });
+  for (const granule of exchange.granules) {
+    if (pass === 'forward') channel.send(forwardGranuleSends(exchange, memory.forward, granule));
+    else channel.send(backwardGranuleSends(exchange, memory.backward, granule));
+  }
   if (pass === 'forward') return;
-  kvIntervals.forEach((_, interval) => {
-    sendBackwardInterval(channel, exchange, memory.backward, interval);
+  exchange.places.table.kvIntervals.forEach((keys, interval) => {
+    channel.send(keyGradientSends(exchange, memory.backward, interval, keys));
   });
 }
 
@@ -174,14 +173,32 @@ describe('payload bytes on the wire are the plan’s number exactly', () => {
 });
 
 describe('when the sequence and the number of ranks double together', () => {
+  const planOf = (cpSize: number, rowsPerOwner: number): Plan => {
+    const splits = splitSizes(rowsPerOwner * cpSize, cpSize);
+    const spec = { ...unevenSpec(), qHeads: 32, kvHeads: 16, qSplits: splits, kvSplits: splits };
+    return createPlan({ ...spec, strategy: 'heads' }, cpSize);
+  };
+
   it('bytes per rank stay the same, self-slices included, as long as heads divide', () => {
     const perRank = [2, 4, 8, 16].map((cpSize) => {
-      const splits = splitSizes(256 * cpSize, cpSize);
-      const spec = { ...unevenSpec(), qHeads: 32, kvHeads: 16, qSplits: splits, kvSplits: splits };
-      const { ranks } = explainPlan(createPlan({ ...spec, strategy: 'heads' }, cpSize));
+      const { ranks } = explainPlan(planOf(cpSize, 256));
       return new Set(ranks.map(({ forwardBytes, backwardBytes }) => `${forwardBytes} ${backwardBytes}`));
     });
     expect(perRank[0]!.size).toBe(1);
     for (const bytes of perRank) expect(bytes).toEqual(perRank[0]);
   });
+
+  it.each(['forward', 'backward'] as const)(
+    'so do those that every owner and every rank sends in %s, on the wire',
+    async (pass) => {
+      const sent = new Set<string>();
+      for (const cpSize of [2, 4, 8, 16]) {
+        const { owners, ranks } = await bytesOnTheWire(planOf(cpSize, 16), pass);
+        expect(owners).toHaveLength(cpSize);
+        owners.forEach((bytes, index) => sent.add(`${bytes} ${ranks[index]}`));
+        await Promise.all(opened.splice(0).map((plane) => plane.close()));
+      }
+      expect([...sent]).toHaveLength(1);
+    },
+  );
 });

@@ -3,9 +3,9 @@ export { attentionBackward, attentionForward } from './attention.js';
 export { matmul } from './matmul.js';
 export { foldPartials } from './fold-partials.js';
 export { detectIsa, type JobOptions } from './device.js';
-export { TensorPlane, type ConnectOptions, type TensorPlaneOptions } from './tensor-plane.js';
-export type { FoldJob, MatmulJob, PlaneCounters, StepBytes } from './native.js';
-export { ISAS, TENSORS } from './types.js';
+export { SHARED_BYTES, TensorPlane, type ConnectOptions, type TensorPlaneOptions } from './tensor-plane.js';
+export type { FoldJob, MatmulJob, MemoryUsage, PlaneCounters, StepBytes } from './native.js';
+export { ISAS, TENSORS, TRANSPORTS } from './types.js';
 export type {
   AttentionJob,
   BackwardUnit,
@@ -19,8 +19,10 @@ export type {
   Role,
   Route,
   Rows,
+  RowsToSend,
   SegmentPlace,
   StepKey,
   StepRegistration,
   TensorName,
+  Transport,
 } from './types.js';

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { UlyssesError } from '@ulysses/errors';
+import type { TlsFiles } from '@ulysses/runtime';
 import type {
   AttentionJob,
   BackwardUnit,
@@ -9,10 +10,12 @@ import type {
   Party,
   PlaneEvent,
   Rows,
+  RowsToSend,
   SegmentPlace,
   StepKey,
   StepRegistration,
   TensorName,
+  Transport,
 } from './types.js';
 
 // The addon as crates/addon declares it: same names, same order. An absent value is null, never a missing key.
@@ -20,12 +23,23 @@ import type {
 
 export interface NativeMemory {
   allocate(sizeBytes: number): NativeRegion;
+  allocateShared(sizeBytes: number): NativeRegion;
   copyOf(bytes: Uint8Array): NativeRegion;
-  usage(): { allocatedBytes: number; retainedBytes: number };
+  usage(): MemoryUsage;
+}
+
+export interface MemoryUsage {
+  /** In regions that are alive. */
+  readonly allocatedBytes: number;
+  /** Of these, where peers of this host read them in place. */
+  readonly sharedBytes: number;
+  /** Freed and kept for reuse. */
+  readonly retainedBytes: number;
 }
 
 export interface NativeRegion {
   view(): ArrayBuffer;
+  detach(view: ArrayBuffer): void;
   free(): void;
 }
 
@@ -86,6 +100,7 @@ export interface NativePlane {
     firstSegment: number,
     segments: readonly SegmentPlace[],
   ): void;
+  sendRows(key: StepKey, sends: readonly RowsToSend[]): void;
   closeStep(key: StepKey): StepBytes;
   counters(): PlaneCounters;
   close(): void;
@@ -95,7 +110,7 @@ export interface NativePlane {
 export interface StepBytes {
   /** Handed to connections, relayed bytes included. */
   readonly bytesSent: number;
-  /** Placed here, in granules that are complete. */
+  /** Placed here. */
   readonly bytesReceived: number;
 }
 
@@ -104,8 +119,12 @@ export interface PlaneCounters {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly relayedBytes: number;
+  /** Of what was sent, payload that peers of this host read in place. */
+  readonly sharedBytes: number;
   /** Connections by unix socket, dialled and accepted. */
   readonly unixConnections: number;
+  /** Of them, those whose ends share memory. */
+  readonly sharedConnections: number;
   readonly steps: number;
   readonly links: number;
 }
@@ -118,8 +137,11 @@ interface Addon {
     open(
       memory: NativeMemory,
       listen: string | null,
-      sameHost: boolean,
+      transport: Transport,
+      sharedBytes: number,
+      tls: Required<TlsFiles> | null,
       description: string,
+      slowPeerMs: number,
       listener: (event: PlaneEvent) => void,
     ): NativePlane;
   };

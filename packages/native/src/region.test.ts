@@ -43,6 +43,21 @@ test('a copy holds the bytes given, and not what an earlier region of its size l
   region.free();
 });
 
+test('freed with its views a region is given back at once, not when its views are garbage', async () => {
+  const before = regionStats().allocatedBytes;
+  const region = Region.allocate(MIB);
+  const [bytes, floats] = [region.bytes, region.float32(8, 2)];
+  expect(regionStats().allocatedBytes).toBeGreaterThan(before);
+  region.freeWithViews();
+  region.freeWithViews();
+  expect([bytes.length, floats.length]).toEqual([0, 0]);
+  expect(() => region.bytes).toThrow(expect.objectContaining({ code: 'SHAPE_MISMATCH' }));
+  while (regionStats().allocatedBytes > before) await setImmediate();
+  const unseen = Region.allocate(MIB);
+  unseen.freeWithViews();
+  expect(regionStats().allocatedBytes).toBe(before);
+});
+
 test('an empty region can be viewed', () => {
   expect(Region.allocate(0).bytes).toHaveLength(0);
 });

@@ -1,7 +1,7 @@
 import { constants } from 'node:buffer';
 import { fieldError } from '@ulysses/errors';
 import { native } from './from-native.js';
-import { addon, type NativeRegion } from './native.js';
+import { addon, type MemoryUsage, type NativeRegion } from './native.js';
 
 /** Freed memory kept for reuse: the first touch of a fresh mapping costs ten times a warm copy. */
 const RETAIN_BYTES = 2 ** 30;
@@ -37,7 +37,18 @@ export class Region {
     );
   }
 
-  /** A region that holds a copy of `bytes`: cheaper than to allocate and to write through `bytes`. */
+  /**
+   * Memory that tensor planes of this host and user read in place when its rows are sent to them, while there is room for
+   * it, and ordinary memory otherwise. @throws like `allocate`
+   */
+  static allocateShared(sizeBytes: number): Region {
+    return new Region(
+      sizeBytes,
+      native(() => memory.allocateShared(sizeBytes)),
+    );
+  }
+
+  /** A region that holds a copy of `bytes`, shared while there is room: cheaper than to allocate and to write through `bytes`. */
   static copyOf(bytes: Uint8Array): Region {
     return new Region(
       bytes.byteLength,
@@ -91,9 +102,19 @@ export class Region {
       this.handle.free();
     });
   }
+
+  /** As `free`, and views let go of the memory too: they are empty from then on. */
+  freeWithViews(): void {
+    const bytes = this.#bytes;
+    this.free();
+    if (bytes === null) return;
+    native(() => {
+      this.handle.detach(bytes.buffer);
+    });
+  }
 }
 
 /** Memory of all regions of this environment: in use, and freed but kept for reuse. */
-export function regionStats(): { allocatedBytes: number; retainedBytes: number } {
+export function regionStats(): MemoryUsage {
   return native(() => memory.usage());
 }

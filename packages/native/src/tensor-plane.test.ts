@@ -6,6 +6,7 @@ import {
   TensorPlane,
   type Party,
   type PlaneEvent,
+  type RowsToSend,
   type SegmentPlace,
   type StepKey,
 } from './index.js';
@@ -229,6 +230,7 @@ test('bad registrations and sends are refused by name', async () => {
     [{ self: { role: 'rank', index: -1 } as const }, 'self'],
     [{ receives: receive({ offsetBytes: -1 }) }, 'segments[0].offsetBytes'],
     [{ receives: receive({ granule: 2 ** 32 }) }, 'granule'],
+    [{ receives: receive({ granuleEnds: [1, -1] }) }, 'segments[0].granuleEnds'],
   ] as const) {
     expect(() => {
       plane.registerStep({ ...good, ...change });
@@ -236,7 +238,13 @@ test('bad registrations and sends are refused by name', async () => {
       expect.objectContaining({ code: 'SHAPE_MISMATCH', details: expect.objectContaining({ field: named }) }),
     );
   }
-  for (const change of [{ offsetBytes: 17 }, { rows: 6 }, { rowStrideBytes: 11 }, { rowBytes: 2 ** 52 }]) {
+  for (const change of [
+    { offsetBytes: 17 },
+    { rows: 6 },
+    { rowStrideBytes: 11 },
+    { rowBytes: 2 ** 52 },
+    { granuleEnds: [6] },
+  ]) {
     expect(() => {
       plane.registerStep({ ...good, receives: receive(change) });
     }).toThrow(expect.objectContaining({ code: 'PLAN_INVALID' }));
@@ -248,9 +256,49 @@ test('bad registrations and sends are refused by name', async () => {
   expect(() => {
     plane.send(KEY, RANK1, 'q', 0, [{ ...place!, offsetBytes: 17 }]);
   }).toThrow(expect.objectContaining({ code: 'PLAN_INVALID' }));
+  for (const rows of [
+    { begin: 0, end: 6 },
+    { begin: 3, end: 2 },
+  ]) {
+    expect(() => {
+      plane.sendRows(KEY, [{ destination: RANK1, tensor: 'q', number: 0, place: place!, rows }]);
+    }).toThrow(expect.objectContaining({ code: 'PLAN_INVALID' }));
+  }
   expect(() => {
     plane.send(KEY, RANK1, 'x' as 'q', 0, segments);
   }).toThrow(expect.objectContaining({ code: 'SHAPE_MISMATCH' }));
+});
+
+test('rows of a segment may leave in parts, others between them, and its granules are told apart', async () => {
+  const [sender, receiver] = [await Peer.open(null), await Peer.open()];
+  await sender.plane.connectRank('to-1', receiver.plane.address!, 'rank/0/member');
+  const [from, to] = [places(2), places(2, 32)];
+  from.region.bytes.forEach((_, i, bytes) => (bytes[i] = i * 7));
+  const cut = [
+    { ...to.segments[0]!, granule: 3, granuleEnds: [2, 4] },
+    { ...to.segments[1]!, granule: 9 },
+  ];
+  receiver.plane.registerStep({
+    ...NOTHING,
+    self: RANK1,
+    receives: [{ source: RANK0, tensor: 'dq', segments: cut }],
+  });
+  const routes = [{ destination: RANK1, link: 'to-1' }];
+  sender.plane.registerStep({ ...NOTHING, self: RANK0, routes, sendBytes: from.bytes });
+  const rows = (number: number, begin: number, end: number): RowsToSend => {
+    const place = from.segments[number]!;
+    return { destination: RANK1, tensor: 'dq', number, place, rows: { begin, end } };
+  };
+  sender.plane.sendRows(KEY, [rows(0, 0, 3), rows(1, 0, 5), rows(0, 3, 3)]);
+  expect(() => {
+    sender.plane.sendRows(KEY, [rows(0, 3, 5), rows(0, 3, 6)]);
+  }).toThrow(expect.objectContaining({ code: 'PLAN_INVALID' }));
+  sender.plane.sendRows(KEY, [rows(0, 3, 5)]);
+  await Promise.all([receiver.until('received'), sender.until('sent')]);
+  expect(rowsOf(to)).toEqual(rowsOf(from));
+  const granules = receiver.events.flatMap((event) => (event.kind === 'granule' ? [event.granule] : []));
+  expect(granules).toEqual([3, 9, 4, 5]);
+  expect(receiver.plane.closeStep(KEY).bytesReceived).toBe(from.bytes);
 });
 
 test('a closed plane says so, and reports nothing more', async () => {

@@ -1,8 +1,24 @@
 import { UlyssesError } from '@ulysses/errors';
+import type { TlsFiles } from '@ulysses/runtime';
 import { fromNative, native } from './from-native.js';
 import { addon, type NativePlane, type PlaneCounters, type StepBytes } from './native.js';
 import { memory } from './region.js';
-import type { Party, PlaneEvent, SegmentPlace, StepKey, StepRegistration, TensorName } from './types.js';
+import type {
+  Party,
+  PlaneEvent,
+  RowsToSend,
+  SegmentPlace,
+  StepKey,
+  StepRegistration,
+  TensorName,
+  Transport,
+} from './types.js';
+
+/** Memory for peers of this host: only what is used of it is ever touched. */
+export const SHARED_BYTES = 2 ** 28;
+
+/** As on the control ports. */
+const SLOW_PEER_MS = 30_000;
 
 /** A connection that takes longer has failed, unless the caller says otherwise. */
 const CONNECT_DEADLINE_MS = 10_000;
@@ -10,13 +26,22 @@ const CONNECT_DEADLINE_MS = 10_000;
 export interface TensorPlaneOptions {
   /** `host:port` to accept calls on (port 0: any free one); null for a process that only dials. */
   readonly listen: string | null;
+  /** What links to peers of this host and user are made of, where they allow it too. @default 'auto' */
+  readonly transport?: Transport;
   /**
-   * Whether peers of this host and user are reached by unix socket, where they allow it too, instead of TCP.
-   * @default true
+   * Size of the memory that those peers read in place; 0 for none. The first plane of an environment decides.
+   * @default SHARED_BYTES
    */
-  readonly sameHost?: boolean;
+  readonly sharedBytes?: number;
+  /** Secures every TCP connection; unix sockets have the kernel's word instead. Null: plaintext. @default null */
+  readonly tls?: TlsFiles | null;
   /** Who this process is, as peers read it in refusals, for example `rank 2`. */
   readonly description?: string;
+  /**
+   * How long a peer may take for its part of a handshake or the rest of a message, and have a connection without a call.
+   * @default SLOW_PEER_MS
+   */
+  readonly slowPeerMs?: number;
   readonly onEvent: (event: PlaneEvent) => void;
 }
 
@@ -39,21 +64,38 @@ export class TensorPlane {
     this.address = plane.address();
   }
 
-  /** @throws CONFIG when it cannot listen there */
+  /** @throws CONFIG when it cannot listen there, or a file cannot be used */
   static async open({
     listen,
-    sameHost = true,
+    transport = 'auto',
+    sharedBytes = SHARED_BYTES,
+    tls = null,
     description = 'a tensor plane',
+    slowPeerMs = SLOW_PEER_MS,
     onEvent,
   }: TensorPlaneOptions): Promise<TensorPlane> {
+    // An absent name is null to the addon.
+    const files = tls === null ? null : { ...tls, serverName: tls.serverName ?? null };
     return native(
-      () => new TensorPlane(addon.TensorPlane.open(memory, listen, sameHost, description, onEvent)),
+      () =>
+        new TensorPlane(
+          addon.TensorPlane.open(
+            memory,
+            listen,
+            transport,
+            sharedBytes,
+            files,
+            description,
+            slowPeerMs,
+            onEvent,
+          ),
+        ),
     );
   }
 
   /**
    * Opens a link to the rank at `address` (`host:port`). `party` is the `ulysses-party` metadata that says who dials.
-   * @throws PEER_LOST when nobody answers there, within the deadline; CANCELLED
+   * @throws PEER_LOST when nobody answers there, within the deadline; UNAUTHENTICATED when certificates are wrong, saying how; CANCELLED
    */
   async connectRank(
     link: string,
@@ -105,6 +147,13 @@ export class TensorPlane {
   ): void {
     native(() => {
       this.#plane.send(key, destination, tensor, firstSegment, segments);
+    });
+  }
+
+  /** Sends rows of any segments: all or, when it throws, none. Rows of a segment leave in their order. */
+  sendRows(key: StepKey, sends: readonly RowsToSend[]): void {
+    native(() => {
+      this.#plane.sendRows(key, sends);
     });
   }
 

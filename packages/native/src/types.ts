@@ -73,12 +73,20 @@ export interface StepKey {
   readonly attempt: number;
 }
 
+/**
+ * What links between processes of one host and user are made of: `auto` is memory that both read in place, beside unix
+ * sockets. Others are always TCP.
+ */
+export const TRANSPORTS = ['auto', 'unix', 'tcp'] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
 export const TENSORS = ['q', 'k', 'v', 'out', 'lse', 'dout', 'dq', 'dk', 'dv', 'exchanged'] as const;
 export type TensorName = (typeof TENSORS)[number];
 
 /**
  * Where one segment (rows of one head) lies in native memory. Its number on the wire is its place in the list.
- * `granule` (receives only) groups segments whose completion is reported as one event.
+ * `granule` (receives only) groups rows whose completion is reported as one event: all of the segment's, or with `granuleEnds`
+ * those up to the first of these rows, and from each of them on those of the granule with the next number.
  */
 export interface SegmentPlace {
   readonly region: Region;
@@ -87,6 +95,16 @@ export interface SegmentPlace {
   readonly rowBytes: number;
   readonly rowStrideBytes: number;
   readonly granule: number;
+  readonly granuleEnds?: readonly number[];
+}
+
+/** Some rows of one segment on their way: `number` is its place in the list, `place` the whole of it. */
+export interface RowsToSend {
+  readonly destination: Party;
+  readonly tensor: TensorName;
+  readonly number: number;
+  readonly place: SegmentPlace;
+  readonly rows: { readonly begin: number; readonly end: number };
 }
 
 export interface Receive {
@@ -119,7 +137,7 @@ export interface StepRegistration {
 
 /** What the plane reports; always asynchronous, never from inside a call. */
 export type PlaneEvent =
-  /** All segments of a granule are placed. */
+  /** All rows of a granule are placed. */
   | { readonly kind: 'granule'; readonly key: StepKey; readonly granule: number }
   /** Every segment of every receive is placed (fires at once when there are none). */
   | { readonly kind: 'received'; readonly key: StepKey }

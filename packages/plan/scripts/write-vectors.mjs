@@ -2,9 +2,9 @@
 // Run after `npx tsc -b packages/plan`, then `npm run format`. The committed file is what counts: a planner that would
 // change it needs a new PLANNER_VERSION. `planText` is what the plan id is the sha256 of.
 import { writeFileSync } from 'node:fs';
-import { createPlan, rankTables } from '../dist/index.js';
+import { createPlan, granulesOf, rankTables } from '../dist/index.js';
 import { planText } from '../dist/plan-id.js';
-import { segmentsDigest, tableDigest } from '../dist/table-digest.js';
+import { granulesDigest, segmentsDigest, tableDigest } from '../dist/table-digest.js';
 
 const full = { left: null, right: null, segments: null, validRanges: null };
 const causal = { ...full, right: 0 };
@@ -122,6 +122,7 @@ const vectors = cases.map(([name, cpSize, changes]) => {
     planText: planText(spec, cpSize, plan.cuts),
     planId: plan.planId,
     tableDigests: rankTables(plan).map(tableDigest),
+    granuleDigests: granulesOf(plan, rankTables(plan)).map(granulesDigest),
     segmentDigests: spec.qSplits.map((_, owner) => segmentsDigest(plan, owner)),
   };
 });

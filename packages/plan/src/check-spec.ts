@@ -4,7 +4,7 @@ import { checkMask } from './check-mask.js';
 import { requireInteger, requireIntegers } from './require-integer.js';
 import { STRATEGIES, type StepSpec } from './spec.js';
 import { sumOf } from './split-sizes.js';
-import { MAX_HEAD_SIZE, MAX_ROWS, unsupported } from './supported.js';
+import { MAX_HEAD_SIZE, MAX_LANES, MAX_ROWS, unsupported } from './supported.js';
 
 /**
  * @throws SHAPE_MISMATCH for extents, splits, masks and weights that cannot be planned, UNSUPPORTED for words that are
@@ -22,10 +22,6 @@ export function checkSpec(spec: StepSpec, cpSize: number): void {
     const expected = `one entry per sequence owner, ${spec.qSplits.length} like qSplits`;
     throw fieldError('SHAPE_MISMATCH', 'kvSplits', spec.kvSplits, expected);
   }
-  if (!Number.isSafeInteger(spec.batch * spec.qHeads * sQ)) {
-    const expected = 'batch * qHeads * rows below 2^53';
-    throw fieldError('SHAPE_MISMATCH', 'qHeads', spec.qHeads, expected);
-  }
   checkMask(spec.mask, { batch: spec.batch, sQ, sKv });
   // Encoders may drop the sign of 0, and the plan id would change on the way.
   if (!Number.isFinite(spec.scale) || Math.fround(spec.scale) !== spec.scale || Object.is(spec.scale, -0)) {
@@ -37,6 +33,7 @@ export function checkSpec(spec: StepSpec, cpSize: number): void {
 function checkExtents({ layout, batch, qHeads, kvHeads, headSize }: StepSpec): void {
   requireInteger('batch', batch, 1);
   requireInteger('qHeads', qHeads, 1);
+  if (batch * qHeads > MAX_LANES) throw unsupported('qHeads', qHeads);
   requireInteger('kvHeads', kvHeads, 1);
   if (!Number.isInteger(headSize) || headSize < 1 || headSize > MAX_HEAD_SIZE) {
     throw unsupported('headSize', headSize);

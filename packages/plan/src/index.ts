@@ -48,9 +48,12 @@ export {
   type ExchangeBox,
 } from './exchange-box.js';
 export { rankTable, rankTables } from './rank-table.js';
+export { granulesOf, isOneCall, type Granule } from './granules.js';
+export { DerivedFromPlans, KnownPlans } from './known-plans.js';
 export { pairSegments } from './pair-segments.js';
 export { classifyMask, type MaskExtents, type MaskTensor } from './classify-mask.js';
 export { rowBounds } from './row-bounds.js';
+export { pairsBeforeRow, sampleMasks, type SampleMask } from './sample-mask.js';
 export { askGatherSize, calculatorName, checkGatherSize, resolveGatherSize } from './gather-size.js';
 export { defaultStrategy, requireAligned } from './aligned.js';
 export { clipSplits, splitRanges, splitSizes } from './split-sizes.js';

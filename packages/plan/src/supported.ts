@@ -5,6 +5,8 @@ import { STRATEGIES } from './spec.js';
 
 /** Largest head size that the kernels take. */
 export const MAX_HEAD_SIZE = 256;
+/** Every lane, a query head of a sample, is a unit at least: planning takes time and memory in proportion. */
+export const MAX_LANES = 2 ** 16;
 /** Kernels address rows with int32. */
 export const MAX_ROWS = 2 ** 31 - 1;
 
@@ -39,6 +41,11 @@ export const SUPPORTED = {
   rows: {
     what: 'Rows of the whole sequence, queries and keys each, cut over the owners in any way, empty shares included',
     accepted: `sizes with a sum of 1 to ${MAX_ROWS}`,
+    code: 'SHAPE_MISMATCH',
+  },
+  qHeads: {
+    what: 'Query heads, whether they divide by the ranks or not',
+    accepted: `an integer of at least 1, with batch * qHeads at most ${MAX_LANES}`,
     code: 'SHAPE_MISMATCH',
   },
   kvHeads: {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Granule } from './granules.js';
 import { pairSegments } from './pair-segments.js';
 import { rankTables } from './rank-table.js';
 import type { Plan, RankTable } from './spec.js';
@@ -30,6 +31,15 @@ export function segmentsDigest(plan: Plan, owner: number): string {
         hash.update(`${name} ${index} ${batch} ${head} ${begin} ${end}\n`);
       }
     }
+  }
+  return hash.digest('hex');
+}
+
+/** The same of a rank's granules: `granule unit q_begin q_end kv_begin kv_end`, and `- -` for rows that see no keys. */
+export function granulesDigest(granules: readonly Granule[]): string {
+  const hash = createHash('sha256');
+  for (const { unit, qBegin, qEnd, keys } of granules) {
+    hash.update(`granule ${unit} ${qBegin} ${qEnd} ${keys?.begin ?? '-'} ${keys?.end ?? '-'}\n`);
   }
   return hash.digest('hex');
 }

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { granulesOf } from './granules.js';
 import { planText } from './plan-id.js';
 import { createPlan, verifyPlan } from './plan.js';
 import { rankTables } from './rank-table.js';
 import type { StepSpec } from './spec.js';
-import { segmentsDigest, tableDigest } from './table-digest.js';
+import { granulesDigest, segmentsDigest, tableDigest } from './table-digest.js';
 
 interface Vector {
   readonly name: string;
@@ -16,6 +17,7 @@ interface Vector {
   readonly tableDigests: readonly string[];
   /** Per owner. */
   readonly segmentDigests: readonly string[];
+  readonly granuleDigests: readonly string[];
 }
 
 const file = new URL('../vectors/plans.json', import.meta.url);
@@ -33,10 +35,12 @@ describe.each(vectors.map((vector) => [vector.name, vector] as const))('vector "
     expect(planText(spec, cpSize, cuts)).toBe(vector.planText);
   });
 
-  test('its spec and cuts give its tables and segments', () => {
+  test('its spec and cuts give its tables, segments and granules', () => {
     const plan = { planId, cpSize, spec, cuts };
     verifyPlan(plan);
-    expect(rankTables(plan).map(tableDigest)).toEqual(vector.tableDigests);
+    const tables = rankTables(plan);
+    expect(tables.map(tableDigest)).toEqual(vector.tableDigests);
+    expect(granulesOf(plan, tables).map(granulesDigest)).toEqual(vector.granuleDigests);
     expect(spec.qSplits.map((_, owner) => segmentsDigest(plan, owner))).toEqual(vector.segmentDigests);
   });
 });

@@ -10,6 +10,7 @@ import {
 import { Deferred, orAborted } from '@ulysses/runtime';
 import { monotonicClock, type Clock } from './clock.js';
 import type { ClusterStore, LeaseAge } from './membership-store.js';
+import { seenEpoch } from './seen-epoch.js';
 
 export interface EmbeddedStoreOptions {
   /** Ranks of a complete set. */
@@ -71,6 +72,7 @@ export class EmbeddedStore implements ClusterStore {
       throw new UlyssesError('OVERLOADED', `all ${cpSize} ranks are taken`, {
         field: 'cp_size',
         value: cpSize,
+        expected: 'a rank that nobody holds',
       });
     }
     const seat: Seat = {
@@ -94,13 +96,17 @@ export class EmbeddedStore implements ClusterStore {
       held.seat.expired = false;
       held.seat.renewedAt = this.#clock.now();
     }
-    const ahead = epoch > this.#epoch;
-    if (ahead) this.#epoch = epoch;
+    const seen = seenEpoch(epoch);
+    const ahead = seen > this.#epoch;
+    if (ahead) this.#epoch = seen;
     if (returns || ahead) this.#announce();
     if (!owns) {
       const holder = this.#taken().find((taken) => taken.rank === rank);
       const reason = holder === undefined ? 'nobody holds it' : `member ${holder.seat.member} holds it`;
       throw new UlyssesError('LEASE_LOST', `member ${member} has no lease on rank ${rank}: ${reason}`, {
+        field: 'rank',
+        value: rank,
+        expected: 'a rank that this member holds',
         member,
         peer: `rank ${rank}`,
       });

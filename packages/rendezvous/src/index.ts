@@ -4,7 +4,7 @@ export { RedisStore, type RedisStoreOptions } from './redis/redis-store.js';
 export { RedisConnection, type RedisConnectionOptions, type RedisTls } from './redis/redis-connection.js';
 export { isRedisUrl, maskRedisUrl, parseRedisUrl, type RedisEndpoint } from './redis/redis-url.js';
 export { LeaderLease, findLeader, type Leader, type LeaderLeaseOptions } from './redis/leader-lease.js';
-export { REDIS_OPTIONS, openRedis, type RedisSettings } from './rendezvous-options.js';
+export { REDIS_OPTIONS, checkRedisFiles, openRedis, type RedisSettings } from './rendezvous-options.js';
 export { RemoteStore } from './remote-store.js';
 export { LeaseKeeper, type LeaseKeeperOptions } from './lease-keeper.js';
 export { rendezvousHandlers, watchMembershipHandler } from './serve-store.js';

@@ -46,16 +46,23 @@ export class LeaseKeeper {
   /** The lease before this one: after a restart of the store it teaches the store our epoch, and may be given back. */
   #previous: Lease | null = null;
   #epoch = 0;
+  #renewedAt: number;
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options;
     this.#clock = options.clock ?? monotonicClock;
     this.#random = options.random ?? Math.random;
+    this.#renewedAt = this.#clock.now();
   }
 
   /** The lease while it is held. */
   get lease(): Lease | null {
     return this.#held?.lease ?? null;
+  }
+
+  /** Since the last join or renewal that succeeded was sent, also after the lease was lost; at first since the start. */
+  get ageMs(): number {
+    return this.#clock.now() - this.#renewedAt;
   }
 
   /** The highest epoch that this member has seen. */
@@ -87,7 +94,9 @@ export class LeaseKeeper {
         return lease;
       } catch (thrown) {
         const error = toUlyssesError(thrown);
-        if (!signal.aborted && !canRetry(error)) throw error;
+        // Certificates that were good for a lease before are being replaced.
+        const renews = error.code === 'UNAUTHENTICATED' && this.#previous !== null;
+        if (!signal.aborted && !canRetry(error) && !renews) throw error;
         await this.#pause(signal, error);
       }
     }
@@ -128,6 +137,7 @@ export class LeaseKeeper {
     this.#epoch = Math.max(this.#epoch, lease.epoch);
     const held: Held = { lease, sentAt, cancelRenewal: () => undefined, cancelGrace: () => undefined };
     this.#held = held;
+    this.#renewedAt = sentAt;
     this.#armGrace(held);
     this.#renewLater(held, lease.leaseMs / 3);
   }
@@ -148,6 +158,7 @@ export class LeaseKeeper {
       if (this.#held !== held) return;
       this.#epoch = Math.max(this.#epoch, epoch);
       held.sentAt = sentAt;
+      this.#renewedAt = sentAt;
       this.#armGrace(held);
       this.#renewLater(held, leaseMs / 3);
     } catch (thrown) {

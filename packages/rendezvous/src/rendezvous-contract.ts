@@ -191,6 +191,19 @@ export const RENDEZVOUS_CONTRACT: readonly ContractCase[] = [
     },
   },
   {
+    title: 'an epoch that no cluster can have reached is not believed of a member',
+    cpSize: 2,
+    check: async ({ store }) => {
+      await ranks(store, 'a', 'b');
+      const { epoch } = await current(store);
+      assert.equal(
+        (await store.renew({ member: 'a', rank: 0, epoch: Number.MAX_SAFE_INTEGER })).epoch,
+        epoch,
+      );
+      assert.equal((await current(store)).epoch, epoch);
+    },
+  },
+  {
     title: 'a complete set whose member has seen a higher epoch moves beyond it',
     cpSize: 1,
     check: async ({ store }) => {

@@ -1,14 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { UlyssesError, toUlyssesError } from '@ulysses/errors';
-import { stringOption, type Logger } from '@ulysses/runtime';
+import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
+import { fileOption, stringOption, type Logger } from '@ulysses/runtime';
 import { RedisConnection } from './redis/redis-connection.js';
 import { parseRedisUrl } from './redis/redis-url.js';
 
 const pemOption = (what: string, help: string) =>
-  stringOption({
+  fileOption({
     flag: `redis-${what}`,
     env: `ULYSSES_REDIS_${what.toUpperCase()}`,
-    valueName: 'PATH',
     default: null,
     help,
   });
@@ -42,6 +41,13 @@ export function openRedis(url: string, settings: RedisSettings, logger: Logger):
     key: pem('redis-key', settings.redisKey),
   };
   return new RedisConnection({ endpoint, tls, logger });
+}
+
+/** CONFIG for a certificate without its key, or the other way. */
+export function checkRedisFiles({ redisCert, redisKey }: RedisSettings): void {
+  if ((redisCert === null) === (redisKey === null)) return;
+  const [missing, given] = redisCert === null ? ['redis-cert', 'redis-key'] : ['redis-key', 'redis-cert'];
+  throw fieldError('CONFIG', missing, null, `a path: --${missing} goes with --${given}`);
 }
 
 function pem(flag: string, path: string | null): string | null {

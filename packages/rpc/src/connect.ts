@@ -1,3 +1,4 @@
+import type { TlsFiles } from '@ulysses/runtime';
 import { Channel } from './channel.js';
 import { bidiCall, serverStreamCall, unaryCall } from './make-call.js';
 import {
@@ -11,7 +12,8 @@ import {
 
 /**
  * One connection to one control port. It is made on the first call, and made again by the next call after it was lost.
- * A refused connection, an unknown host and 5 s without an answer are PEER_LOST.
+ * A refused connection, an unknown host and 5 s without an answer are PEER_LOST; certificates that either end
+ * does not accept, TLS at one end only, are UNAUTHENTICATED.
  */
 export interface Connection {
   /** `host:port` that was asked for. */
@@ -24,9 +26,12 @@ export interface CoordinatorClient extends CoordinatorCalls, Connection {}
 export interface RankClient extends RankCalls, Connection {}
 export interface RendezvousClient extends RendezvousCalls, Connection {}
 
-/** `address` is `host:port`; anything else throws CONFIG. Nothing is sent yet. */
-export function connectCoordinator(address: string): CoordinatorClient {
-  const channel = new Channel(address);
+/**
+ * `address` is `host:port`; anything else throws CONFIG, and so do `tls` files that cannot be used. Null: plaintext. Nothing is
+ * sent yet.
+ */
+export function connectCoordinator(address: string, tls: TlsFiles | null = null): CoordinatorClient {
+  const channel = new Channel(address, tls);
   return {
     planStep: serverStreamCall(channel, coordinatorMethods.planStep),
     settleStep: unaryCall(channel, coordinatorMethods.settleStep),
@@ -40,8 +45,8 @@ export function connectCoordinator(address: string): CoordinatorClient {
 }
 
 /** As `connectCoordinator`, for the control port of a rank. */
-export function connectRank(address: string): RankClient {
-  const channel = new Channel(address);
+export function connectRank(address: string, tls: TlsFiles | null = null): RankClient {
+  const channel = new Channel(address, tls);
   return {
     steps: bidiCall(channel, rankMethods.steps),
     getRankStatus: unaryCall(channel, rankMethods.getRankStatus),
@@ -50,8 +55,8 @@ export function connectRank(address: string): RankClient {
 }
 
 /** As `connectCoordinator`, for the embedded rendezvous, which the coordinator's port serves. */
-export function connectRendezvous(address: string): RendezvousClient {
-  const channel = new Channel(address);
+export function connectRendezvous(address: string, tls: TlsFiles | null = null): RendezvousClient {
+  const channel = new Channel(address, tls);
   return {
     join: unaryCall(channel, rendezvousMethods.join),
     renew: unaryCall(channel, rendezvousMethods.renew),

@@ -16,6 +16,7 @@ export {
   type RankClient,
   type RendezvousClient,
 } from './connect.js';
+export { Coordinators } from './coordinators.js';
 export type {
   CoordinatorCalls,
   CoordinatorHandlers,
@@ -46,11 +47,15 @@ export {
   type Prepare,
   type RankAddress,
   type RankCommand,
+  type TermedCommand,
   type RankEvent,
   type RankStatus,
   type Release,
   type SettleStep,
+  type StatusRequest,
   type StepSettled,
+  type StepTrace,
+  type TraceSpan,
   type RenewRequest,
   type Renewed,
   type Scale,
@@ -58,3 +63,4 @@ export {
   type StepKey,
   type StepView,
 } from './messages.js';
+export { traceName } from './convert/step-key.js';

@@ -12,7 +12,7 @@ import type {
 import type { DType, Layout } from '@ulysses/tensor';
 
 /** Announced by members when they join; a store admits only its own. Changes with every incompatible change of proto/. */
-export const PROTOCOL_VERSION = '2';
+export const PROTOCOL_VERSION = '3';
 
 // Control messages as services see them. What the wire cannot say exactly is checked by convert/: an optional value is
 // null here, never a missing key, and 64-bit fields are safe integers.
@@ -105,6 +105,8 @@ export interface ExchangeView {
   readonly gatherRanges: readonly RowRange[] | null;
   /** What the callers use it for, in their own words; must be the same text on all owners. */
   readonly purpose: string | null;
+  /** Why this owner cannot take part: the step ends at once for all owners, with this one's name. */
+  readonly failure: string | null;
 }
 
 export function isExchangeView(view: StepView | ExchangeView): view is ExchangeView {
@@ -178,6 +180,26 @@ export interface RankStatus {
   readonly isa: string;
   /** Since the last renewal of its lease. */
   readonly leaseAgeMs: number;
+  /** The one that was asked for; empty when there is none. */
+  readonly traces: readonly StepTrace[];
+}
+
+/** What one process did with a step, one phase after the other. */
+export interface StepTrace {
+  readonly step: StepKey;
+  readonly spans: readonly TraceSpan[];
+}
+
+/** Microseconds since 1970, by the clock of the process. */
+export interface TraceSpan {
+  readonly phase: string;
+  readonly beginUs: number;
+  readonly endUs: number;
+}
+
+/** Which step's trace a status is to have: the beginning of `job/session/call/pass/attempt`, or `last`; empty: none. */
+export interface StatusRequest {
+  readonly trace?: string;
 }
 
 export interface ClusterStatus {
@@ -188,6 +210,8 @@ export interface ClusterStatus {
   readonly stepsRunning: number;
   readonly stepsCommitted: number;
   readonly stepsFailed: number;
+  /** Of the coordinator. */
+  readonly traces: readonly StepTrace[];
 }
 
 /** Derive the plan, reserve memory, vote. */
@@ -217,6 +241,9 @@ export type RankCommand =
   | { readonly kind: 'release'; readonly step: StepKey }
   /** To end: the rank says `leaving`. */
   | { readonly kind: 'leave' };
+
+/** A command with the term of the leadership that it comes from; 0 where nobody else could lead. */
+export type TermedCommand = RankCommand & { readonly term: number };
 
 /** What a rank answers. */
 export type RankEvent =

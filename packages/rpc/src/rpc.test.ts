@@ -5,7 +5,7 @@ import { ERROR_TABLE, UlyssesError, type ErrorCode } from '@ulysses/errors';
 import { AsyncQueue, Deferred } from '@ulysses/runtime';
 import { Channel } from './channel.js';
 import { connectCoordinator, connectRank, connectRendezvous } from './connect.js';
-import type { Membership, RankCommand, RankEvent } from './messages.js';
+import type { Membership, TermedCommand, RankEvent } from './messages.js';
 import { unaryCall } from './make-call.js';
 import type { CallContext } from './method.js';
 import { coordinatorService, rankService, rendezvousService, serve, type ControlServer } from './serve.js';
@@ -336,14 +336,14 @@ describe('a bidi stream', () => {
         if (command.kind === 'commit') yield { kind: 'finished', step: command.step };
       }
     });
-    const commands = new AsyncQueue<RankCommand>();
+    const commands = new AsyncQueue<TermedCommand>();
     const calls: number[] = [];
-    commands.push({ kind: 'commit', step });
+    commands.push({ kind: 'commit', term: 0, step });
     for await (const event of client.steps(commands)) {
       if (event.kind !== 'finished') throw new Error(event.kind);
       calls.push(event.step.call);
       if (event.step.call === 50) commands.close();
-      else commands.push({ kind: 'commit', step: { ...step, call: event.step.call + 1 } });
+      else commands.push({ kind: 'commit', term: 0, step: { ...step, call: event.step.call + 1 } });
     }
     expect(calls).toEqual(Array.from({ length: 51 }, (_, i) => i));
   });
@@ -353,7 +353,7 @@ describe('a bidi stream', () => {
       yield { kind: 'ready', epoch: 4 };
       throw new UlyssesError('LEASE_LOST', 'this rank holds no lease');
     });
-    const commands = new AsyncQueue<RankCommand>();
+    const commands = new AsyncQueue<TermedCommand>();
     const error = await caught(all(client.steps(commands)));
     expect(error).toMatchObject({ code: 'LEASE_LOST', message: 'this rank holds no lease' });
     expect(commands.closed).toBe(true);
@@ -371,7 +371,8 @@ describe('a bidi stream', () => {
       await aborted.promise;
       ended.resolve(signal.reason);
     });
-    for await (const event of client.steps(new AsyncQueue<RankCommand>())) if (event.kind === 'ready') break;
+    for await (const event of client.steps(new AsyncQueue<TermedCommand>()))
+      if (event.kind === 'ready') break;
     expect(await ended.promise).toMatchObject({ code: 'CANCELLED' });
   });
 
@@ -380,13 +381,13 @@ describe('a bidi stream', () => {
       await all(commands);
       yield { kind: 'ready', epoch: 1 };
     });
-    const failing = async function* (): AsyncGenerator<RankCommand> {
-      yield { kind: 'commit', step };
+    const failing = async function* (): AsyncGenerator<TermedCommand> {
+      yield { kind: 'commit', term: 0, step };
       throw new UlyssesError('OVERLOADED', 'too many');
     };
     expect(await caught(all(client.steps(failing())))).toMatchObject({ code: 'OVERLOADED' });
-    const wrong = async function* (): AsyncGenerator<RankCommand> {
-      yield { kind: 'commit', step: { ...step, attempt: -1 } };
+    const wrong = async function* (): AsyncGenerator<TermedCommand> {
+      yield { kind: 'commit', term: 0, step: { ...step, attempt: -1 } };
     };
     expect(await caught(all(client.steps(wrong())))).toMatchObject({ code: 'SHAPE_MISMATCH' });
   });
@@ -398,7 +399,7 @@ describe('a bidi stream', () => {
     });
     const error = caught(
       (async () => {
-        for await (const event of client.steps(new AsyncQueue<RankCommand>())) {
+        for await (const event of client.steps(new AsyncQueue<TermedCommand>())) {
           if (event.kind === 'ready') await server.close(0);
         }
       })(),
@@ -430,7 +431,7 @@ describe('a peer that is not there', () => {
     closers.push({ close: () => silent.close() });
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
-    const channel = new Channel(address, 100);
+    const channel = new Channel(address, null, 100);
     closers.push(channel);
     const call = unaryCall(channel, rendezvousMethods.leave)({ member: 'm' });
     expect(await caught(call)).toMatchObject({

@@ -1,8 +1,11 @@
-import { Server, ServerCredentials, type UntypedHandleCall } from '@grpc/grpc-js';
+import { Server, type UntypedHandleCall } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { fieldError } from '@ulysses/errors';
+import type { TlsFiles } from '@ulysses/runtime';
 import { HealthImplementation } from 'grpc-health-check';
 import { answerBidi, answerServerStream, answerUnary } from './answer-call.js';
+import { limitClients } from './client-limits.js';
+import { Certificates, serverCredentials } from './certificates.js';
 import { silenceGrpcLog } from './grpc-log.js';
 import { MAX_MESSAGE_BYTES, PACKAGE, reflectedDefinition } from './load-proto.js';
 import {
@@ -32,8 +35,15 @@ export interface ServeOptions {
   /** `host:port`; port 0 takes a free one. */
   readonly listen: string;
   readonly services: readonly BoundService[];
+  /** Mutual TLS; null: plaintext. @default null */
+  readonly tls?: TlsFiles | null;
   /** What health says at first; default true. */
   readonly serving?: boolean;
+  /**
+   * Longest that a client may take for its part of a handshake, for a message that it has begun, and to take what it is sent.
+   * @default 30 s
+   */
+  readonly slowClientMs?: number;
   /** Closes the server without grace. */
   readonly signal?: AbortSignal;
 }
@@ -50,13 +60,21 @@ export interface ControlServer {
   close(graceMs: number): Promise<void>;
 }
 
+/** How often certificates are looked at: new connections use those that changed. */
+const REFRESH_MS = 1000;
+
 // A peer that died without closing its connection is noticed after at most 20 s.
 const OPTIONS = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 10_000,
+  // A step is a call of each of its owners, and there may be as many as ranks.
+  'grpc.max_concurrent_streams': 4096,
 };
+
+/** Enough for the largest message over half a MiB a second. */
+const SLOW_CLIENT_MS = 30_000;
 
 export function coordinatorService(handlers: CoordinatorHandlers): BoundService {
   const { planStep, settleStep, release, watchMembership, getStatus, scale, drain } = coordinatorMethods;
@@ -99,12 +117,14 @@ export function rendezvousService(handlers: RendezvousHandlers): BoundService {
 }
 
 /**
- * Opens a control port: the given services, standard health and server reflection. Throws CONFIG when it cannot listen.
+ * Opens a control port: the given services, standard health and server reflection. Throws CONFIG when it cannot listen, or a
+ * `tls` file cannot be used.
  */
 export async function serve(options: ServeOptions): Promise<ControlServer> {
-  const { listen, services, serving = true, signal } = options;
+  const { listen, services, tls = null, serving = true, slowClientMs = SLOW_CLIENT_MS, signal } = options;
   signal?.throwIfAborted();
   silenceGrpcLog();
+  const certificates = tls === null ? null : new Certificates(tls);
   const server = new Server(OPTIONS);
   for (const service of services) addService(server, service);
   const names = services.map(({ name }) => name);
@@ -112,7 +132,11 @@ export async function serve(options: ServeOptions): Promise<ControlServer> {
   const reflected = [...names, 'grpc.health.v1.Health'];
   new ReflectionService(reflectedDefinition(), { services: reflected }).addToServer(server);
 
-  const port = await bind(server, listen);
+  const port = await bind(server, listen, certificates);
+  const bidi = services.flatMap(({ methods }) => methods.filter(({ kind }) => kind === 'bidi'));
+  const stopLimits = limitClients(server, { slowClientMs, bidi: new Set(bidi.map(({ path }) => path)) });
+  const refresh = setInterval(() => certificates?.refresh(), REFRESH_MS);
+  refresh.unref();
   let closing: Promise<void> | null = null;
   const control: ControlServer = {
     address: listen.replace(/:\d+$/, `:${port}`),
@@ -120,6 +144,8 @@ export async function serve(options: ServeOptions): Promise<ControlServer> {
       health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
     },
     close: (graceMs) => {
+      clearInterval(refresh);
+      stopLimits();
       for (const name of ['', ...names]) health.setStatus(name, 'NOT_SERVING');
       closing ??= shutDown(server, graceMs);
       return closing;
@@ -154,9 +180,9 @@ function addHealth(server: Server, names: readonly string[], serving: boolean): 
   return health;
 }
 
-function bind(server: Server, listen: string): Promise<number> {
+function bind(server: Server, listen: string, certificates: Certificates | null): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(listen, ServerCredentials.createInsecure(), (error, port) => {
+    server.bindAsync(listen, serverCredentials(certificates), (error, port) => {
       if (error === null) resolve(port);
       else {
         server.forceShutdown();

@@ -29,9 +29,10 @@ import type {
   Membership,
   PlanStep,
   PlanStepUpdate,
-  RankCommand,
+  TermedCommand,
   RankEvent,
   RankStatus,
+  StatusRequest,
   Release,
   RenewRequest,
   Renewed,
@@ -44,6 +45,7 @@ import type { Calls, Codec, Handlers, Method, MethodKind } from './method.js';
 // The three control services, method by method: kind, and what the messages are in code.
 
 const same = <T>(value: T): T => value;
+const statusRequest = ({ trace = '' }: StatusRequest) => ({ trace });
 const empty = (): Record<string, never> => ({});
 
 /** Agrees steps, computes gather sizes and plans. */
@@ -83,10 +85,10 @@ export const coordinatorMethods = {
     messageCodec('WatchMembershipRequest', empty, empty),
     messageCodec('WatchMembershipResponse', membershipToProto, membershipFromProto),
   ),
-  getStatus: method<'unary', Empty, ClusterStatus>(
+  getStatus: method<'unary', StatusRequest, ClusterStatus>(
     'unary',
     'CoordinatorService/GetStatus',
-    messageCodec('GetStatusRequest', empty, empty),
+    messageCodec<StatusRequest, 'GetStatusRequest'>('GetStatusRequest', statusRequest, statusRequest),
     messageCodec('GetStatusResponse', clusterStatusToProto, clusterStatusFromProto),
   ),
   scale: method<'unary', Scale, Empty>(
@@ -106,16 +108,16 @@ export const coordinatorMethods = {
 /** Control port of one rank. */
 export const rankMethods = {
   /** Opened by the coordinator, lives as long as both. Commands are handled in order. */
-  steps: method<'bidi', RankCommand, RankEvent>(
+  steps: method<'bidi', TermedCommand, RankEvent>(
     'bidi',
     'RankService/Steps',
     messageCodec('StepsRequest', rankCommandToProto, rankCommandFromProto),
     messageCodec('StepsResponse', rankEventToProto, rankEventFromProto),
   ),
-  getRankStatus: method<'unary', Empty, RankStatus>(
+  getRankStatus: method<'unary', StatusRequest, RankStatus>(
     'unary',
     'RankService/GetRankStatus',
-    messageCodec('GetRankStatusRequest', empty, empty),
+    messageCodec<StatusRequest, 'GetRankStatusRequest'>('GetRankStatusRequest', statusRequest, statusRequest),
     messageCodec(
       'GetRankStatusResponse',
       (status: RankStatus) => ({ status: rankStatusToProto(status) }),

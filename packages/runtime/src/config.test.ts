@@ -77,6 +77,25 @@ describe('resolveConfig', () => {
     ]);
   });
 
+  it('lists what checks find beside what is wrong with single options, and passes over a check of an option without a value', () => {
+    const read = (): unknown =>
+      resolveConfig(OPTIONS, { argv: ['--lease', 'soon', '--pretty'], env: { INPUT: 'x' } }, [
+        ({ lease, store }) => [`${lease} of ${store}`],
+        ({ pretty, policy }) => (pretty && policy === null ? ['--pretty goes with --policy'] : []),
+        ({ input }) => {
+          throw new UlyssesError('CONFIG', `there is no ${input}`);
+        },
+      ]);
+    expect(read).toThrow(
+      [
+        'the configuration has problems:',
+        '  --lease is "soon", expected a time such as 250ms, 2s, 1.5m or 1h, at least 100ms',
+        '  --pretty goes with --policy',
+        '  there is no x',
+      ].join('\n'),
+    );
+  });
+
   it('refuses a flag that is given twice and a flag without its value', () => {
     expect(problems(['--input', 'a', '--input', 'b'])).toEqual(['--input is given twice, expected once']);
     expect(problems(['--input', 'a', '--store'])).toEqual([

@@ -1,4 +1,4 @@
-import { UlyssesError, describe } from '@ulysses/errors';
+import { UlyssesError, describe, toUlyssesError } from '@ulysses/errors';
 import type { Option } from './options.js';
 
 export type Options = Readonly<Record<string, Option<unknown>>>;
@@ -16,10 +16,21 @@ export interface ConfigSources {
 }
 
 /**
- * Resolves every option: flag, then variable, then default. Throws one CONFIG error that lists every problem: unknown
- * flags, flags given twice, values that do not parse, values that are missing. An empty variable counts as not set.
+ * What no option can see alone: throws CONFIG, or returns what is wrong. One that reads an option which has no value is passed over,
+ * as that option's own problem comes first; so a check is to read what it is about and nothing else.
  */
-export function resolveConfig<Set extends Options>(options: Set, { argv, env }: ConfigSources): Config<Set> {
+export type Check<Set extends Options> = (config: Config<Set>) => unknown;
+
+/**
+ * Resolves every option: flag, then variable, then default. Throws one CONFIG error that lists every problem: unknown
+ * flags, flags given twice, values that do not parse, values that are missing, and what `checks` find. An empty variable
+ * counts as not set.
+ */
+export function resolveConfig<Set extends Options>(
+  options: Set,
+  { argv, env }: ConfigSources,
+  checks: readonly Check<Set>[] = [],
+): Config<Set> {
   const problems: string[] = [];
   const flags = readFlags(options, argv, problems);
   const values = Object.entries(options).map(([name, option]) => {
@@ -27,12 +38,33 @@ export function resolveConfig<Set extends Options>(options: Set, { argv, env }: 
     const source = flags.has(option.flag) ? `--${option.flag}` : option.env;
     return [name, value(option, text, source, problems)] as const;
   });
-  if (problems.length > 0) {
-    throw new UlyssesError('CONFIG', ['the configuration has problems:', ...problems].join('\n  '), {
-      problems,
-    });
+  const config = Object.fromEntries(values) as Config<Set>;
+  problems.push(...checks.flatMap((check) => found(check, config)));
+  if (problems.length === 0) return config;
+  throw new UlyssesError('CONFIG', ['the configuration has problems:', ...problems].join('\n  '), {
+    problems,
+  });
+}
+
+const NO_VALUE = new Error('the option has no value');
+
+function found<Set extends Options>(check: Check<Set>, config: Config<Set>): readonly string[] {
+  const known = new Proxy(config, {
+    get: (values, name) => {
+      const read: unknown = Reflect.get(values, name);
+      if (read === undefined) throw NO_VALUE;
+      return read;
+    },
+  });
+  try {
+    const returned = check(known);
+    return Array.isArray(returned) ? (returned as readonly string[]) : [];
+  } catch (thrown) {
+    if (thrown === NO_VALUE) return [];
+    const error = toUlyssesError(thrown);
+    if (error.code !== 'CONFIG') throw error;
+    return [error.message];
   }
-  return Object.fromEntries(values) as Config<Set>;
 }
 
 /** Options as lines for `--help`: flag, sentence, variable and default. */
@@ -60,8 +92,9 @@ function value(
     return undefined;
   }
   const parsed = option.parse(text);
-  if (parsed === null) problems.push(`${source} is ${describe(text)}, expected ${option.expected}`);
-  return parsed;
+  if (parsed !== null) return parsed;
+  problems.push(`${source} is ${describe(text)}, expected ${option.expected}`);
+  return undefined;
 }
 
 /** Text of every flag given, by flag name. */

@@ -55,6 +55,15 @@ describe('linkSignals', () => {
     a.abort('a');
     expect(signal.reason).toBe('b');
   });
+
+  it('lets a parent have many children at a time, without the warning of a leak', () => {
+    const warned = vi.spyOn(process, 'emitWarning');
+    const parent = new AbortController();
+    const children = Array.from({ length: 32 }, () => linkSignals([parent.signal]));
+    expect(warned).not.toHaveBeenCalled();
+    for (const { release } of children) release();
+    warned.mockRestore();
+  });
 });
 
 describe('delay', () => {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { UlyssesError } from '@ulysses/errors';
 
 /** Longest delay that a Node timer can hold; longer limits count as this. */
@@ -30,7 +31,8 @@ export function deadlineSignal(ms: number, parent?: AbortSignal): ScopedSignal {
 
 /**
  * Aborts with the first of `parents` that aborts. Instead of `AbortSignal.any`, which on Node 20 leaves an entry on a
- * long-lived parent for every signal ever made from it.
+ * long-lived parent for every signal ever made from it. A parent may have any number of children at a time, such as the calls
+ * that a connection has in flight.
  */
 export function linkSignals(parents: readonly (AbortSignal | undefined)[]): ScopedSignal {
   const controller = new AbortController();
@@ -39,8 +41,12 @@ export function linkSignals(parents: readonly (AbortSignal | undefined)[]): Scop
     controller.abort(parent.reason);
   });
   present.forEach((parent, i) => {
-    if (parent.aborted) controller.abort(parent.reason);
-    else parent.addEventListener('abort', listeners[i]!);
+    if (parent.aborted) {
+      controller.abort(parent.reason);
+      return;
+    }
+    setMaxListeners(0, parent);
+    parent.addEventListener('abort', listeners[i]!);
   });
   return {
     signal: controller.signal,

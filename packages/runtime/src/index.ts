@@ -8,11 +8,19 @@ export {
 } from './logger.js';
 export { handleShutdown, type Closer, type Shutdown, type ShutdownOptions } from './shutdown.js';
 export { watchLauncher } from './orphan.js';
-export { helpText, resolveConfig, type Config, type ConfigSources, type Options } from './config.js';
+export {
+  helpText,
+  resolveConfig,
+  type Check,
+  type Config,
+  type ConfigSources,
+  type Options,
+} from './config.js';
 export {
   bytesOption,
   choiceOption,
   durationOption,
+  fileOption,
   integerOption,
   stringOption,
   switchOption,
@@ -22,3 +30,17 @@ export { deadlineSignal, delay, linkSignals, orAborted, type ScopedSignal } from
 export { advertisedAddress } from './advertise.js';
 export { AsyncQueue } from './async-queue.js';
 export { Deferred } from './deferred.js';
+export { optimizeEarly } from './optimize-early.js';
+export { Metrics, type Labels, type Measured, type Sample } from './metrics/metrics.js';
+export { METRICS_OPTION } from './metrics/metrics-option.js';
+export { serveMetrics, type MetricsServer, type ServeMetricsOptions } from './metrics/serve-metrics.js';
+export {
+  INSECURE_OPTION,
+  SLOW_CLIENT_OPTION,
+  TLS_OPTIONS,
+  requirePrivate,
+  tlsFilesOf,
+  type TlsFiles,
+  type TlsSettings,
+} from './tls.js';
+export { Traces, type Span, type TraceOf } from './traces.js';

@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import { describe } from '@ulysses/errors';
 
 /** One setting: a flag, an environment variable, a default. Made by the functions below. */
@@ -39,6 +40,30 @@ export function stringOption(
   spec: Defaulted<string | null> & { readonly valueName: string },
 ): Option<string | null> {
   return option(spec, spec.valueName, 'text that is not empty', (text) => (text === '' ? null : text));
+}
+
+/** The path of a file that can be read, or one of `words`. That it holds what it should is for who reads it to say. */
+export function fileOption(spec: Defaulted<string> & { readonly words: readonly string[] }): Option<string>;
+export function fileOption(
+  spec: Defaulted<string | null> & { readonly words?: readonly string[] },
+): Option<string | null>;
+export function fileOption(
+  spec: Defaulted<string | null> & { readonly words?: readonly string[] },
+): Option<string | null> {
+  const { words = [] } = spec;
+  const expected = [...words, 'the path of a file that can be read'].join(', ');
+  return option(spec, [...words, 'PATH'].join('|'), expected, (text) =>
+    words.includes(text) || isReadable(text) ? text : null,
+  );
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 interface Bounds {

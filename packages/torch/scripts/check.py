@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FORMATTED = [".", "../../examples", "../../bench/torch_step.py", "--config", "pyproject.toml"]
+FORMATTED = [".", "../../examples", "../../bench", "../native/crates/python", "--config", "pyproject.toml"]
 
 
 def main() -> None:

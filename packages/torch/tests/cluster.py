@@ -48,6 +48,10 @@ class TestCluster:
         """Until a step runs."""
         self._wait_steps(lambda running: running > 0)
 
+    def wait_steps(self, count: int) -> None:
+        """Until so many steps run at once."""
+        self._wait_steps(lambda running: running == count)
+
     def wait_idle(self) -> None:
         """Until no step runs."""
         self._wait_steps(lambda running: running == 0)

@@ -1,12 +1,18 @@
 import { availableParallelism } from 'node:os';
 import { KV_CACHE_BUDGET_BYTES, KV_CACHE_CHOICES } from '@ulysses/plan';
 import {
+  INSECURE_OPTION,
   LOG_LEVELS,
+  TLS_OPTIONS,
   bytesOption,
   choiceOption,
+  fileOption,
   integerOption,
   stringOption,
   switchOption,
+  requirePrivate,
+  tlsFilesOf,
+  type Check,
   type Config,
 } from '@ulysses/runtime';
 import { named } from './config.js';
@@ -49,9 +55,11 @@ export const CLUSTER_OPTIONS = {
     expected: 'HOST:PORT with a host that trainers can dial, so not 0.0.0.0 or [::]',
     parse: (text: string) => (/^(?!0\.0\.0\.0:|\[::\]:).+:\d{1,5}$/.test(text) ? text : null),
   },
-  gatherSizeCalculator: stringOption({
+  ...TLS_OPTIONS,
+  ...INSECURE_OPTION,
+  gatherSizeCalculator: fileOption({
     ...named('gather-size-calculator'),
-    valueName: 'default|dynamic|PATH',
+    words: ['default', 'dynamic'],
     default: 'dynamic',
     help: 'Which calculator says how long the gathered sequence is when a client runs none; PATH is a module that exports gatherSizeCalculator.',
   }),
@@ -86,11 +94,21 @@ export const CLUSTER_OPTIONS = {
 
 export type ClusterConfig = Config<typeof CLUSTER_OPTIONS>;
 
+/** What the services that are started would refuse, one after the other. */
+export const CLUSTER_CHECKS: readonly Check<typeof CLUSTER_OPTIONS>[] = [
+  tlsFilesOf,
+  ({ listen, insecure, tlsCert }) => {
+    requirePrivate('listen', listen, null, insecure || tlsCert !== null);
+  },
+];
+
 export function clusterSettings(config: ClusterConfig): ClusterSettings {
   const { contextParallelSize: cpSize, threads } = config;
   return {
     cpSize,
     listen: config.listen,
+    tls: tlsFilesOf(config),
+    insecure: config.insecure,
     gatherSizeCalculator: config.gatherSizeCalculator,
     threads: threads === 0 ? Math.max(1, Math.floor(availableParallelism() / cpSize)) : threads,
     kvCachePolicy: config.kvCachePolicy,

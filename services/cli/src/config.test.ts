@@ -23,7 +23,7 @@ describe('readConfig', () => {
   it('lists every problem at once, with those that no single option can see', () => {
     const options = { a: stringOption({ ...named('a'), help: '', valueName: 'A' }) };
     const problems = (argv: string[]): (() => unknown) => {
-      return () => readConfig(options, argv, () => ['something else']);
+      return () => readConfig(options, argv, [() => ['something else']]);
     };
     expect(problems(['--b'])).toThrow(
       [

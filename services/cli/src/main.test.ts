@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runCli, type Ended } from './cli-process.js';
 
-const words = ['up', 'run', 'plan', 'status', 'scale', 'drain', 'rank', 'coordinator'];
+const words = ['up', 'run', 'plan', 'status', 'trace', 'scale', 'drain', 'rank', 'coordinator'];
 
 async function refused(...args: string[]): Promise<Ended> {
   const ended = await runCli(args);
@@ -33,10 +33,10 @@ describe('ulysses', () => {
     );
     expect(unknown.stderr.join('\n')).toContain('--context-parallel-size is "1", expected an integer from 2');
 
-    const sizes = ['--context-parallel-size', '2', '--sequence', '9', '--heads', '7'];
-    const shape = await refused('plan', ...sizes, '--kv-heads', '2');
+    const packed = ['--context-parallel-size', '2', '--cu-seqlens', '0,9', '--heads', '7'];
+    const shape = await refused('plan', ...packed, '--batch', '2');
     expect(shape.stderr).toEqual([
-      'ulysses: SHAPE_MISMATCH: kvHeads is 2, expected a divisor of qHeads, which is 7',
+      'ulysses: SHAPE_MISMATCH: batch is 2, expected 1 in layout thd, whose samples lie on the row axis',
     ]);
 
     const noCommand = await refused('run', '--context-parallel-size', '2');

@@ -6,10 +6,11 @@ import { coordinator, rank } from './commands/service.js';
 import { drain, scale } from './commands/resize.js';
 import { run } from './commands/run.js';
 import { status } from './commands/status.js';
+import { trace } from './commands/trace.js';
 import { up } from './commands/up.js';
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ up, run, plan, status, scale, drain, rank, coordinator }),
+  Object.entries({ up, run, plan, status, trace, scale, drain, rank, coordinator }),
 );
 
 /** Failures after which repeating the same command line cannot help: exit code 2. */

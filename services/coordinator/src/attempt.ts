@@ -11,6 +11,12 @@ export interface OwnerTicket {
 export type AttemptPhase =
   'agree' | 'wait for all ranks' | `gather size of ${string}` | 'prepare' | 'run' | 'committed' | 'failed';
 
+/** As metrics name the phases in which time passes. */
+export type PhaseLabel = 'agree' | 'ranks' | 'gather_size' | 'prepare' | 'run';
+
+/** Missing owners that an error names; it has to fit into a header. */
+const MOST_NAMED = 16;
+
 /**
  * One attempt at a step: the owners that joined it and its one outcome.
  *
@@ -22,9 +28,19 @@ export class Attempt {
   readonly ownerCount: number;
   /** What every owner that joined said, by owner index. */
   readonly requests = new Map<number, PlanStep>();
-  phase: AttemptPhase = 'agree';
-  /** Set when the attempt ended. */
-  endedAt: number | null = null;
+  /** Called once, when the attempt has ended. */
+  onEnd: () => void = () => undefined;
+  /** Who the phase waits for: for the error of one that waits too long. */
+  waitsFor: () => readonly string[] = () => [];
+  /** Steps in which owners wait that this one may be missing: for the same error. */
+  callsElsewhere: (missing: ReadonlySet<number>) => readonly string[] = () => [];
+  /** Of an attention step with an aligned exchange: the q heads, which the ranks must divide. */
+  alignedHeads: number | null = null;
+  /** Of the phases that ended. */
+  readonly secondsByPhase = new Map<PhaseLabel, number>();
+  readonly #onPhase: (phase: PhaseLabel, seconds: number, endMs: number) => void;
+  #phase: AttemptPhase = 'agree';
+  #phaseSince = performance.now();
   readonly #planned = new Deferred<Planned>();
   readonly #committed = new Deferred();
   readonly #allJoined = new Deferred();
@@ -33,13 +49,35 @@ export class Attempt {
   #deadlineAt = Infinity;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(key: StepKey, ownerCount: number) {
+  /** `onPhase` hears of each phase when it ends, and when that was by `performance.now()`. */
+  constructor(
+    key: StepKey,
+    ownerCount: number,
+    onPhase: (phase: PhaseLabel, seconds: number, endMs: number) => void = () => undefined,
+  ) {
+    this.#onPhase = onPhase;
     this.key = key;
     this.ownerCount = ownerCount;
   }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  get phase(): AttemptPhase {
+    return this.#phase;
+  }
+
+  set phase(next: AttemptPhase) {
+    const now = performance.now();
+    const label = labelOf(this.#phase);
+    if (label !== null) {
+      const seconds = (now - this.#phaseSince) / 1000;
+      this.secondsByPhase.set(label, (this.secondsByPhase.get(label) ?? 0) + seconds);
+      this.#onPhase(label, seconds, now);
+    }
+    this.#phase = next;
+    this.#phaseSince = now;
   }
 
   get failure(): UlyssesError | null {
@@ -94,14 +132,17 @@ export class Attempt {
 
   #end(phase: 'committed' | 'failed'): void {
     this.phase = phase;
-    this.endedAt = performance.now();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    this.onEnd();
   }
 
   #ownerLeft(owner: number): void {
     this.fail(
       new UlyssesError('PEER_LOST', `owner ${owner} cancelled or lost its call in phase ${this.phase}`, {
+        field: 'owner_index',
+        value: owner,
+        expected: 'an owner whose call lasts as long as the step',
         peer: `owner ${owner}`,
         phase: this.phase,
       }),
@@ -122,15 +163,47 @@ export class Attempt {
     const missing = Array.from({ length: this.ownerCount }, (_, owner) => owner).filter(
       (owner) => !this.requests.has(owner),
     );
+    const named = missing.slice(0, MOST_NAMED);
+    const more = missing.length > named.length ? ` and ${missing.length - named.length} more` : '';
+    const owners = named.map((owner) => `owner ${owner}`).join(', ') + more;
+    const late = this.waitsFor().join(', ');
+    const peer = owners === '' ? late : owners;
+    const elsewhere = missing.length === 0 ? [] : this.callsElsewhere(new Set(missing));
+    const hint =
+      elsewhere.length === 0 ? '' : `; a step of another name misses the others: ${elsewhere.join(', ')}`;
     const reason =
-      missing.length > 0
-        ? `owner ${missing.join(', owner ')} of ${this.ownerCount} did not call`
-        : `the step was still in phase ${this.phase}`;
+      owners === ''
+        ? `the step was still in phase ${this.phase}${late === '' ? '' : `, and waited for ${late}`}`
+        : `${owners} of ${this.ownerCount} did not call${hint}`;
     this.fail(
       new UlyssesError('DEADLINE', `the deadline passed: ${reason}`, {
         phase: this.phase,
-        ...(missing.length > 0 ? { field: 'owner_index', peer: `owner ${missing.join(', owner ')}` } : {}),
+        ...(owners === ''
+          ? { field: 'phase', value: this.phase, expected: 'committed' }
+          : {
+              field: 'owner_index',
+              value: `${named.join(', ')}${more} did not call`,
+              expected: `a call of each of ${this.ownerCount} owners${hint}`,
+            }),
+        ...(peer === '' ? {} : { peer }),
       }),
     );
+  }
+}
+
+/** Null for the phases in which nothing is waited for any more. */
+function labelOf(phase: AttemptPhase): PhaseLabel | null {
+  switch (phase) {
+    case 'committed':
+    case 'failed':
+      return null;
+    case 'wait for all ranks':
+      return 'ranks';
+    case 'agree':
+    case 'prepare':
+    case 'run':
+      return phase;
+    default:
+      return 'gather_size';
   }
 }

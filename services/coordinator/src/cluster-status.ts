@@ -1,13 +1,22 @@
 import type { ClusterStore } from '@ulysses/rendezvous';
-import type { ClusterStatus, RankAddress, RankStatus } from '@ulysses/rpc';
+import { traceName, type ClusterStatus, type RankAddress, type RankStatus } from '@ulysses/rpc';
 import type { Fleet } from './fleet.js';
 import type { Leading } from './leading.js';
 
 const RANK_STATUS_MS = 1_000;
 const LEASES_MS = 1_000;
 
-/** The cluster as `ulysses status` shows it; what cannot be asked within a second is left out. */
-export async function clusterStatus({ fleet, steps }: Leading, store: ClusterStore): Promise<ClusterStatus> {
+/**
+ * The cluster as `ulysses status` shows it, and the trace of a step if one is `wanted`; what cannot be asked within a second is
+ * left out.
+ */
+export async function clusterStatus(
+  { fleet, steps }: Leading,
+  store: ClusterStore,
+  wanted: string,
+): Promise<ClusterStatus> {
+  const trace = wanted === '' ? null : steps.traces.find(wanted);
+  const name = trace === null ? '' : traceName(trace.step);
   const leases = await store.leaseAges({ deadlineMs: LEASES_MS }).catch(() => []);
   const ages = new Map(leases.map(({ member, ageMs }) => [member, Math.round(ageMs)]));
   const { epoch, cpSize, members } = store.membership;
@@ -17,7 +26,7 @@ export async function clusterStatus({ fleet, steps }: Leading, store: ClusterSto
     complete: fleet.readyEpoch !== null,
     ranks: await Promise.all(
       members.map(async (rank) => ({
-        ...(await rankStatus(fleet, rank)),
+        ...(await rankStatus(fleet, rank, name)),
         rank,
         leaseAgeMs: ages.get(rank.member) ?? 0,
       })),
@@ -25,11 +34,12 @@ export async function clusterStatus({ fleet, steps }: Leading, store: ClusterSto
     stepsRunning: steps.running,
     stepsCommitted: steps.committed,
     stepsFailed: steps.failed,
+    traces: trace === null ? [] : [trace],
   };
 }
 
 /** What the rank says of itself; a rank that does not answer is not ready. */
-async function rankStatus(fleet: Fleet, rank: RankAddress): Promise<RankStatus> {
+async function rankStatus(fleet: Fleet, rank: RankAddress, trace: string): Promise<RankStatus> {
   const silent = {
     rank,
     ready: false,
@@ -39,8 +49,9 @@ async function rankStatus(fleet: Fleet, rank: RankAddress): Promise<RankStatus> 
     handles: 0,
     isa: '',
     leaseAgeMs: 0,
+    traces: [],
   };
   const client = fleet.clientOf(rank);
   if (client === null) return silent;
-  return await client.getRankStatus({}, { deadlineMs: RANK_STATUS_MS }).catch(() => silent);
+  return await client.getRankStatus({ trace }, { deadlineMs: RANK_STATUS_MS }).catch(() => silent);
 }

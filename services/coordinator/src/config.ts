@@ -1,16 +1,25 @@
+import { fieldError } from '@ulysses/errors';
 import { KV_CACHE_BUDGET_BYTES, KV_CACHE_CHOICES } from '@ulysses/plan';
-import { REDIS_OPTIONS } from '@ulysses/rendezvous';
+import { REDIS_OPTIONS, checkRedisFiles, isRedisUrl, parseRedisUrl } from '@ulysses/rendezvous';
 import { ON_LOSS } from './elasticity.js';
 import {
+  INSECURE_OPTION,
   LOG_LEVELS,
+  METRICS_OPTION,
+  SLOW_CLIENT_OPTION,
+  TLS_OPTIONS,
+  advertisedAddress,
   bytesOption,
   choiceOption,
   durationOption,
+  fileOption,
   helpText,
   integerOption,
+  requirePrivate,
   resolveConfig,
   stringOption,
   switchOption,
+  tlsFilesOf,
   type Config,
 } from '@ulysses/runtime';
 
@@ -36,6 +45,8 @@ export const OPTIONS = {
     default: null,
     help: 'Where trainers dial it; none: where it listens.',
   }),
+  ...TLS_OPTIONS,
+  ...INSECURE_OPTION,
   rendezvous: stringOption({
     flag: 'rendezvous',
     env: 'ULYSSES_RENDEZVOUS',
@@ -44,10 +55,19 @@ export const OPTIONS = {
     help: 'Where membership is kept: in this process, or at redis://, rediss://, redis+sentinel://. With Redis there may be several coordinators: one leads.',
   }),
   ...REDIS_OPTIONS,
-  gatherSizeCalculator: stringOption({
+  ...METRICS_OPTION,
+  ...SLOW_CLIENT_OPTION,
+  jobs: stringOption({
+    flag: 'jobs',
+    env: 'ULYSSES_JOBS',
+    valueName: 'NAME[,NAME...]',
+    default: null,
+    help: 'Jobs whose steps are taken; none: of any name.',
+  }),
+  gatherSizeCalculator: fileOption({
     flag: 'gather-size-calculator',
     env: 'ULYSSES_GATHER_SIZE_CALCULATOR',
-    valueName: 'default|dynamic|PATH',
+    words: ['default', 'dynamic'],
     default: 'dynamic',
     help: 'Which calculator says how long the gathered sequence is when a client runs none; PATH is a module that exports gatherSizeCalculator.',
   }),
@@ -93,7 +113,7 @@ export const OPTIONS = {
     flag: 'drain',
     env: 'ULYSSES_DRAIN',
     default: 10_000,
-    help: 'Longest that a planned change waits for running steps.',
+    help: 'Longest that a planned change, and the end of this process on SIGTERM, wait for running steps.',
   }),
   stepDeadline: durationOption({
     flag: 'step-deadline',
@@ -114,19 +134,42 @@ export type CoordinatorConfig = Config<typeof OPTIONS>;
 
 /** Flag, then variable, then default; every problem at once as CONFIG. */
 export function readConfig(argv: readonly string[]): CoordinatorConfig {
-  return resolveConfig(OPTIONS, { argv, env: process.env });
+  return resolveConfig(OPTIONS, { argv, env: process.env }, [
+    ({ rendezvous }) => {
+      requireRendezvous(rendezvous);
+    },
+    checkRedisFiles,
+    tlsFilesOf,
+    ({ listen, insecure, tlsCert }) => {
+      requirePrivate('listen', listen, null, insecure || tlsCert !== null);
+    },
+    ({ listen, advertise }) => advertisedAddress('advertise', listen, advertise),
+    ({ minRanks, contextParallelSize: size }) => {
+      const expected = `at most ${size}, the --context-parallel-size`;
+      if (minRanks > size) throw fieldError('CONFIG', 'min-ranks', minRanks, expected);
+    },
+  ]);
+}
+
+function requireRendezvous(rendezvous: string): void {
+  if (rendezvous === 'embedded') return;
+  if (!isRedisUrl(rendezvous)) {
+    const expected = 'embedded or a redis://, rediss:// or redis+sentinel:// URL';
+    throw fieldError('CONFIG', 'rendezvous', rendezvous, expected);
+  }
+  parseRedisUrl(rendezvous);
 }
 
 export const HELP = `ulysses coordinator: agrees steps between trainers, computes gather sizes and plans, leads the ranks of a cluster.
 
 Usage: ulysses coordinator --context-parallel-size N [options]
 
-Prints one JSON line on stdout when it listens: {"ready":true,"controlAddress":…}
+Prints one JSON line on stdout when it listens: {"ready":true,"controlAddress":…,"metricsAddress":…}
 
 ${helpText(OPTIONS)}
 
 Examples:
   ulysses coordinator --context-parallel-size 4 --listen 127.0.0.1:7100
   ulysses coordinator --context-parallel-size 4 --rendezvous redis://redis:6379 --cluster blue \\
-      --listen 0.0.0.0:7100 --advertise 10.0.0.1
+      --listen 0.0.0.0:7100 --advertise 10.0.0.1 --tls-cert coordinator.pem --tls-key coordinator.key --tls-ca cluster-ca.pem
 `;

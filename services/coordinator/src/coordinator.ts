@@ -16,9 +16,18 @@ import {
   type ControlServer,
   type PlanStepUpdate,
 } from '@ulysses/rpc';
-import { advertisedAddress, delay, type Logger } from '@ulysses/runtime';
+import {
+  Metrics,
+  advertisedAddress,
+  delay,
+  requirePrivate,
+  serveMetrics,
+  type Logger,
+  type TlsFiles,
+} from '@ulysses/runtime';
 import type { Calculators } from './calculators.js';
 import { clusterStatus } from './cluster-status.js';
+import { measureCoordinator } from './coordinator-metrics.js';
 import type { ElasticitySettings } from './elasticity.js';
 import type { KvCacheDefaults } from './kv-cache.js';
 import { Leading } from './leading.js';
@@ -27,8 +36,18 @@ export interface CoordinatorOptions extends ElasticitySettings {
   readonly listen: string;
   /** Where trainers dial the port; null: where it listens. */
   readonly advertise: string | null;
+  /** `host:port` of the port for metrics and probes; null: none. */
+  readonly metricsListen: string | null;
+  /** Mutual TLS, for those who dial this port and for the ranks that are dialled; null: plaintext. */
+  readonly tls: TlsFiles | null;
+  /** Plaintext beyond loopback is meant. */
+  readonly insecure: boolean;
+  /** How long a client of its port may be slow. */
+  readonly slowClientMs: number;
   readonly cpSize: number;
   readonly stepDeadlineMs: number;
+  /** Whose steps are taken; null: of any name. */
+  readonly jobs: readonly string[] | null;
   readonly calculators: Calculators;
   readonly kvCache: KvCacheDefaults;
   /** Null: the embedded rendezvous, and nobody else leads. */
@@ -39,7 +58,9 @@ export interface CoordinatorOptions extends ElasticitySettings {
 export interface Coordinator {
   /** `host:port` of the control port, as others dial it. */
   readonly address: string;
-  /** Ends running steps, then the server. */
+  /** `host:port` of the port for metrics and probes; null: there is none. */
+  readonly metricsAddress: string | null;
+  /** Lets running steps end, up to the drain time, gives the leadership up, and then ends the server. */
   close(graceMs: number): Promise<void>;
 }
 
@@ -52,7 +73,8 @@ const CONFIGURE_PAUSE_MS = 500;
  * serve one cluster: one leads, by lease, and the others send whoever asks to it.
  */
 export async function startCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const { redis, logger, kvCache } = options;
+  const { redis, logger, kvCache, tls } = options;
+  requirePrivate('listen', options.listen, tls, options.insecure);
   const store: ClusterStore = redis === null ? new EmbeddedStore(options) : new RedisStore(redis);
   const stop = new AbortController();
   const state: { leading: Leading | null } = { leading: null };
@@ -68,6 +90,8 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
 
   const server: ControlServer = await serve({
     listen: options.listen,
+    tls,
+    slowClientMs: options.slowClientMs,
     services: [
       coordinatorService({
         async *planStep(request, { signal, deadlineMs }): AsyncGenerator<PlanStepUpdate> {
@@ -82,7 +106,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
           return {};
         },
         watchMembership: watchMembershipHandler(store, stop.signal),
-        getStatus: async () => await clusterStatus(leading(), store),
+        getStatus: async ({ trace = '' }) => await clusterStatus(leading(), store, trace),
         async scale({ cpSize }) {
           await leading().elasticity.scale(cpSize);
           return {};
@@ -98,8 +122,24 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
   const address = advertisedAddress('advertise', server.address, options.advertise);
   // Liveness is the process ('' in the health service); readiness is to lead.
   server.setServing(SERVICE, false);
-  const lead = (): void => {
-    state.leading = new Leading({ ...options, store });
+  const metrics = new Metrics();
+  const onStepEnded = measureCoordinator(metrics, {
+    store,
+    leading: () => state.leading,
+    leaseAgeMs: () => lease?.ageMs ?? null,
+    term: () => lease?.term ?? 0,
+  });
+  const lead = (term: number): void => {
+    const onDeposed = (newest: number): void => {
+      if (lease !== null) {
+        lease.sawTerm(newest);
+        return;
+      }
+      // With the embedded rendezvous nobody else can lead: whoever said so is gone.
+      leadNoMore(new UlyssesError('PEER_LOST', `a rank obeys term ${newest}`, { field: 'leader' }));
+      lead(newest + 1);
+    };
+    state.leading = new Leading({ ...options, store, term, onStepEnded, onDeposed });
     server.setServing(SERVICE, true);
   };
   const leadNoMore = (cause: UlyssesError): void => {
@@ -118,24 +158,41 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
           onLead: lead,
           onLost: leadNoMore,
         });
-  if (lease === null) lead();
+  if (lease === null) lead(0);
   // A coordinator that may not say how many ranks there are, because the members speak another version, may not lead.
   const leasing =
     store instanceof RedisStore
       ? configure(store, options, stop.signal).then(() => lease?.run(stop.signal))
       : Promise.resolve();
 
+  const metricsServer =
+    options.metricsListen === null
+      ? null
+      : await serveMetrics({
+          listen: options.metricsListen,
+          metrics,
+          unready: () =>
+            state.leading === null ? `does not lead; ${lease?.leader?.address ?? 'nobody'} does` : null,
+        });
   return {
     address,
+    metricsAddress: metricsServer?.address ?? null,
     async close(graceMs) {
       // With Redis another may lead next, or this one again: worth repeating.
       const code = redis === null ? 'CANCELLED' : 'PEER_LOST';
-      const stopping = new UlyssesError(code, 'the coordinator is stopping');
+      const stopping = new UlyssesError(code, 'the coordinator is stopping', {
+        field: 'leader',
+        value: 'stopping',
+        expected: 'a coordinator that leads on',
+      });
+      server.setServing(SERVICE, false);
+      await state.leading?.drain(options.drainMs, stopping);
       stop.abort(stopping);
       leadNoMore(stopping);
       await leasing;
       await server.close(graceMs);
       store.close();
+      await metricsServer?.close();
     },
   };
 }

@@ -3,6 +3,7 @@ import type { ClusterStore } from '@ulysses/rendezvous';
 import type { Membership, RankAddress } from '@ulysses/rpc';
 import { linkSignals, orAborted, type Logger } from '@ulysses/runtime';
 import type { Fleet } from './fleet.js';
+import type { LegalSizes } from './legal-sizes.js';
 
 export const ON_LOSS = ['wait', 'shrink'] as const;
 
@@ -18,6 +19,7 @@ export interface ElasticitySettings {
 export interface ElasticityOptions extends ElasticitySettings {
   readonly fleet: Fleet;
   readonly store: ClusterStore;
+  readonly sizes: LegalSizes;
   readonly logger: Logger;
 }
 
@@ -29,6 +31,7 @@ const LARGEST = 4096;
  *
  * E1: a planned change lets running steps finish, up to the drain time, and no new one begin.
  * E2: a cluster that never was complete is never shrunk: its ranks are still starting.
+ * E3: it shrinks to a size that the aligned steps of its jobs can have. Without one it waits, and steps are told why.
  */
 export class Elasticity {
   readonly #options: ElasticityOptions;
@@ -97,7 +100,8 @@ export class Elasticity {
       await fleet.change(drainMs, async () => {
         const { cpSize = 0, complete = false } = this.#membership ?? {};
         await store.revoke(leaver.member, limits);
-        if (onLoss === 'shrink' && complete && cpSize > minRanks) await store.setCpSize(cpSize - 1, limits);
+        const smaller = complete ? this.#options.sizes.largest(cpSize - 1, minRanks) : null;
+        if (onLoss === 'shrink' && smaller !== null) await store.setCpSize(smaller, limits);
       });
       logger.info({ rank: leaver.rank, member: leaver.member }, 'rank drained');
     } catch (thrown) {
@@ -111,8 +115,17 @@ export class Elasticity {
     this.#stop.abort(new UlyssesError('PEER_LOST', 'this coordinator leads no more', { field: 'leader' }));
   }
 
-  async #shrink(cpSize: number): Promise<void> {
-    const { store, logger } = this.#options;
+  async #shrink(ranks: number): Promise<void> {
+    const { store, sizes, minRanks, fleet, logger } = this.#options;
+    const cpSize = sizes.largest(ranks, minRanks);
+    if (cpSize === null) {
+      const heads = sizes.heads().join(' and ');
+      const expected = `one from ${minRanks} to ${ranks} that divides q_heads ${heads}, as exchanges are aligned`;
+      const error = fieldError('SHAPE_MISMATCH', 'cp_size', ranks, expected, { phase: 'shrink' });
+      fleet.cannotServe(error);
+      logger.warn({ ranks, code: error.code, reason: error.message }, 'no legal size to shrink to');
+      return;
+    }
     try {
       await store.setCpSize(cpSize, { deadlineMs: CHANGE_MS });
       logger.warn({ ranks: cpSize }, 'shrunk after a loss');

@@ -3,7 +3,8 @@ import type { Prepare, RankAddress, RankCommand, StepKey } from '@ulysses/rpc';
 import { Deferred } from '@ulysses/runtime';
 
 export interface FleetStepPorts {
-  readonly send: (rank: number, command: RankCommand) => void;
+  /** To every rank of the step. */
+  readonly broadcast: (command: RankCommand) => void;
   readonly onClose: () => void;
 }
 
@@ -34,6 +35,16 @@ export class FleetStep {
     return this.#finished.promise;
   }
 
+  /** Ranks that have not voted yet. */
+  get voting(): string[] {
+    return this.#without(this.#votes);
+  }
+
+  /** Ranks that have not finished yet. */
+  get unfinished(): string[] {
+    return this.#without(this.#finishes);
+  }
+
   /** Never resolves; rejects with the first failure. */
   get failed(): Promise<never> {
     return this.#failed.promise;
@@ -51,15 +62,15 @@ export class FleetStep {
   }
 
   prepare(prepare: Prepare): void {
-    this.#broadcast(prepare);
+    this.#ports.broadcast(prepare);
   }
 
   commit(): void {
-    this.#broadcast({ kind: 'commit', step: this.#key });
+    this.#ports.broadcast({ kind: 'commit', step: this.#key });
   }
 
   abort(cause: UlyssesError): void {
-    this.#broadcast({ kind: 'abort', step: this.#key, cause });
+    this.#ports.broadcast({ kind: 'abort', step: this.#key, cause });
   }
 
   voteOf(rank: number, refusal: UlyssesError | null): void {
@@ -86,7 +97,7 @@ export class FleetStep {
     this.#ports.onClose();
   }
 
-  #broadcast(command: RankCommand): void {
-    for (const rank of this.#ranks) this.#ports.send(rank.rank, command);
+  #without(done: ReadonlySet<number>): string[] {
+    return this.#ranks.flatMap(({ rank }) => (done.has(rank) ? [] : [`rank ${rank}`]));
   }
 }

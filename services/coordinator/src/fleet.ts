@@ -1,6 +1,6 @@
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
-import type { Membership, RankAddress, RankClient, StepKey } from '@ulysses/rpc';
-import { Deferred, deadlineSignal, delay, orAborted, type Logger } from '@ulysses/runtime';
+import type { Membership, RankAddress, RankClient, RankCommand, StepKey, TermedCommand } from '@ulysses/rpc';
+import { Deferred, deadlineSignal, delay, orAborted, type Logger, type TlsFiles } from '@ulysses/runtime';
 import { FleetStep } from './fleet-step.js';
 import { RankLink } from './rank-link.js';
 
@@ -15,12 +15,18 @@ export interface ReadyEpoch {
 
 export interface FleetOptions {
   readonly logger: Logger;
+  /** Of the leadership; on every command. */
+  readonly term: number;
+  /** What ranks are dialled with; null: plaintext. */
+  readonly tls: TlsFiles | null;
   /** How long a rank may take to connect to its peers before the epoch is tried again. */
   readonly enterTimeoutMs: number;
   /** How long the next epoch waits for the steps of one whose ranks all stay. */
   readonly drainMs: number;
   /** A rank wants to leave: end its lease when its steps are through. */
   readonly onLeaving: (rank: RankAddress) => void;
+  /** A rank obeys a later leader. */
+  readonly onDeposed: (term: number) => void;
 }
 
 /** How long the watch may take to say what a change did. */
@@ -40,6 +46,8 @@ export class Fleet {
   #membership: Membership | null = null;
   #ready: ReadyEpoch | null = null;
   #whenReady = new Deferred<ReadyEpoch>();
+  /** Why the members of now can run no step however long one waits. */
+  #unservable: UlyssesError | null = null;
   #entering: AbortController | null = null;
   /** While changes are planned, steps wait here. */
   #gate: Deferred | null = null;
@@ -66,8 +74,16 @@ export class Fleet {
       signal.throwIfAborted();
       if (this.#gate !== null) await orAborted(this.#gate.promise, signal);
       else if (this.#ready !== null) return this.#ready;
+      else if (this.#unservable !== null) throw this.#unservable;
       else await orAborted(this.#whenReady.promise, signal);
     }
+  }
+
+  /** Until the membership changes, steps end with `cause` and do not wait. */
+  cannotServe(cause: UlyssesError): void {
+    this.#unservable = cause;
+    this.#whenReady.reject(cause);
+    this.#whenReady = new Deferred<ReadyEpoch>();
   }
 
   /** Runs `apply`, which changes the membership, between two steps (F2). */
@@ -101,13 +117,16 @@ export class Fleet {
     }
     const left = this.#leavers.get(member) ?? new Deferred();
     this.#leavers.set(member, left);
-    link.send({ kind: 'leave' });
+    link.send(this.#termed({ kind: 'leave' }));
     await left.promise;
   }
 
   openStep(key: StepKey, epoch: ReadyEpoch): FleetStep {
     const step = new FleetStep(key, epoch.ranks, {
-      send: (rank, command) => this.#linkOf(epoch.ranks[rank])?.send(command),
+      broadcast: (command) => {
+        const termed = this.#termed(command);
+        for (const rank of epoch.ranks) this.#linkOf(rank)?.send(termed);
+      },
       onClose: () => {
         this.#steps.delete(step);
         if (this.#steps.size === 0) this.#whenIdle.resolve();
@@ -126,13 +145,15 @@ export class Fleet {
   }
 
   release(step: StepKey): void {
-    for (const link of this.#links.values()) link.send({ kind: 'release', step });
+    const release = this.#termed({ kind: 'release', step });
+    for (const link of this.#links.values()) link.send(release);
   }
 
   /** Takes over a new membership: connects to new members, forgets lost ones, and has everyone enter a complete epoch. */
   update(membership: Membership): void {
     const before = this.#membership;
     this.#membership = membership;
+    this.#unservable = null;
     this.#noteUpdate();
     for (const gone of before?.members ?? []) {
       const stays = membership.members.some(
@@ -146,6 +167,12 @@ export class Fleet {
     }
     if (membership.complete) void this.#enter(membership);
     else this.#entering?.abort();
+  }
+
+  /** Waits until no step runs, up to `drainMs`, and then until the ranks have everything that was sent to them. */
+  async finish(drainMs: number): Promise<void> {
+    await this.#idle(drainMs);
+    await Promise.all([...this.#links.values()].map((link) => link.finish(UPDATE_MS)));
   }
 
   close(): void {
@@ -212,10 +239,14 @@ export class Fleet {
     }
   }
 
+  #termed(command: RankCommand): TermedCommand {
+    return { ...command, term: this.#options.term };
+  }
+
   #connect(rank: RankAddress): RankLink {
     const existing = this.#links.get(rank.member);
     if (existing !== undefined) return existing;
-    const link = new RankLink(rank, {
+    const link = new RankLink(rank, this.#options, {
       onVote: (step, refusal) => this.#step(step)?.voteOf(rank.rank, refusal),
       onFinished: (step) => this.#step(step)?.finishedBy(rank.rank),
       onFailed: (step, error) => this.#step(step)?.fail(error),
@@ -225,6 +256,7 @@ export class Fleet {
       onLeaving: () => {
         this.#options.onLeaving(rank);
       },
+      onDeposed: this.#options.onDeposed,
       onEnded: (reason) => {
         this.#links.delete(rank.member);
         this.#lost({ rank: rank.rank, member: rank.member }, reason);
@@ -248,6 +280,9 @@ export class Fleet {
     this.#options.logger.warn({ rank, member, reason }, 'rank lost');
     this.#endEpoch(
       new UlyssesError('PEER_LOST', `rank ${rank} (member ${member}) was lost: ${reason}`, {
+        field: 'rank',
+        value: rank,
+        expected: 'a rank that serves until the step has ended',
         peer: `rank ${rank}`,
         member,
       }),

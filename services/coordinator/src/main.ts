@@ -1,7 +1,14 @@
 #!/usr/bin/env node
-import { fieldError, toUlyssesError } from '@ulysses/errors';
-import { isRedisUrl, maskRedisUrl, openRedis } from '@ulysses/rendezvous';
-import { createLogger, handleShutdown, watchLauncher, type Logger } from '@ulysses/runtime';
+import { toUlyssesError } from '@ulysses/errors';
+import { maskRedisUrl, openRedis } from '@ulysses/rendezvous';
+import {
+  createLogger,
+  handleShutdown,
+  optimizeEarly,
+  tlsFilesOf,
+  watchLauncher,
+  type Logger,
+} from '@ulysses/runtime';
 import { Calculators } from './calculators.js';
 import { HELP, readConfig, type CoordinatorConfig } from './config.js';
 import { startCoordinator, type CoordinatorOptions } from './coordinator.js';
@@ -13,18 +20,24 @@ async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(HELP);
     return;
   }
+  optimizeEarly();
   const config = readConfig(argv);
   const logger = createLogger({ name: 'coordinator', level: config.logLevel });
   logger.info({ ...config, rendezvous: maskRedisUrl(config.rendezvous) }, 'configuration');
   const coordinator = await startCoordinator({
     listen: config.listen,
     advertise: config.advertise,
+    metricsListen: config.metrics,
+    tls: tlsFilesOf(config),
+    insecure: config.insecure,
+    slowClientMs: config.slowClient,
     cpSize: config.contextParallelSize,
     leaseMs: config.lease,
     onLoss: config.onLoss,
     minRanks: config.minRanks,
     drainMs: config.drain,
     stepDeadlineMs: config.stepDeadline,
+    jobs: config.jobs === null ? null : config.jobs.split(',').map((job) => job.trim()),
     kvCache: {
       policy: config.kvCachePolicy,
       unaligned: config.kvCachePolicyUnaligned,
@@ -34,23 +47,18 @@ async function main(argv: readonly string[]): Promise<void> {
     calculators: await Calculators.load(config.gatherSizeCalculator),
     logger,
   });
-  const shutdown = handleShutdown({ logger, deadlineMs: 2 * GRACE_MS });
+  const shutdown = handleShutdown({ logger, deadlineMs: config.drain + 2 * GRACE_MS });
   shutdown.onShutdown('coordinator', () => coordinator.close(GRACE_MS));
   watchLauncher(() => void shutdown.begin('the launcher is gone', 1));
-  logger.info({ address: coordinator.address }, 'listening');
-  process.stdout.write(`${JSON.stringify({ ready: true, controlAddress: coordinator.address })}\n`);
+  const { address: controlAddress, metricsAddress } = coordinator;
+  logger.info({ address: controlAddress, metricsAddress }, 'listening');
+  process.stdout.write(`${JSON.stringify({ ready: true, controlAddress, metricsAddress })}\n`);
 }
 
 function openRendezvous(config: CoordinatorConfig, logger: Logger): CoordinatorOptions['redis'] {
   const { rendezvous, cluster } = config;
   if (rendezvous === 'embedded') return null;
-  if (isRedisUrl(rendezvous)) return { connection: openRedis(rendezvous, config, logger), cluster };
-  throw fieldError(
-    'CONFIG',
-    'rendezvous',
-    rendezvous,
-    'embedded or a redis://, rediss:// or redis+sentinel:// URL',
-  );
+  return { connection: openRedis(rendezvous, config, logger), cluster };
 }
 
 main(process.argv.slice(2)).catch((thrown: unknown) => {

@@ -2,9 +2,9 @@ import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
 import {
   calculatorName,
   createExchangePlan,
-  createPlan,
   type ExchangePlan,
   type Keep,
+  type KnownPlans,
   type KvCachePolicy,
   type Padding,
   type Plan,
@@ -28,6 +28,7 @@ export async function planStep(
   fleet: Pick<Fleet, 'ready' | 'openStep'>,
   calculators: Calculators,
   kvCache: KvCacheDefaults,
+  plans: KnownPlans,
 ): Promise<void> {
   await attempt.allJoined;
   const requests = [...attempt.requests.values()].sort((a, b) => a.ownerIndex - b.ownerIndex);
@@ -36,7 +37,7 @@ export async function planStep(
   requireOneOperation(requests);
   const resolve = isExchange(requests)
     ? agreedExchange(requests)
-    : agreedAttention(attempt, requests as readonly OwnersPart[], calculators, kvCache);
+    : agreedAttention(attempt, requests as readonly OwnersPart[], calculators, kvCache, plans);
 
   attempt.phase = 'wait for all ranks';
   const epoch = await fleet.ready(attempt.signal);
@@ -59,9 +60,11 @@ export async function planStep(
       releaseForward: request.releaseForward,
       directOwners: requests.filter(({ direct }) => direct).map(({ ownerIndex }) => ownerIndex),
     });
+    attempt.waitsFor = () => step.voting;
     await orAborted(step.voted, attempt.signal);
 
     attempt.phase = 'run';
+    attempt.waitsFor = () => step.unfinished;
     attempt.planned({
       kind: 'planned',
       epoch: epoch.epoch,
@@ -118,12 +121,14 @@ function agreedAttention(
   parts: readonly OwnersPart[],
   calculators: Calculators,
   kvCache: KvCacheDefaults,
+  plans: KnownPlans,
 ): Resolve {
   const owners = parts.map(({ view }) => view);
   const [view] = owners;
   if (view === undefined) throw new UlyssesError('INVARIANT', 'a step without owners');
   const alignment = alignmentOf(view, calculators, kvCache);
   requireAgreement(parts, alignment);
+  attempt.alignedHeads = alignment.aligned ? view.qHeads : null;
   if (attempt.key.pass === 'backward' && view.keep === 'none') {
     throw fieldError('UNSUPPORTED', 'keep', 'none', 'store or recompute in a forward that has a backward');
   }
@@ -132,7 +137,7 @@ function agreedAttention(
     // A calculator is somebody else's code, and may never answer.
     const resolving = resolveSpec(owners, cpSize, calculators, alignment);
     const { spec, padding } = await orAborted(resolving, attempt.signal);
-    const plan = createPlan(spec, cpSize);
+    const plan = plans.created(spec, cpSize);
     const kvCachePolicy = resolveKvCachePolicy(view, plan, kvCache);
     return { plan, keep: view.keep, kvCachePolicy, alignedByPolicy: alignment.byPolicy, padding };
   };

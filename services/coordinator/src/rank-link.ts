@@ -3,11 +3,11 @@ import {
   connectRank,
   type RankAddress,
   type RankClient,
-  type RankCommand,
   type RankEvent,
   type StepKey,
+  type TermedCommand,
 } from '@ulysses/rpc';
-import { AsyncQueue, Deferred, orAborted } from '@ulysses/runtime';
+import { AsyncQueue, Deferred, deadlineSignal, orAborted, type TlsFiles } from '@ulysses/runtime';
 
 export interface RankLinkListeners {
   readonly onVote: (step: StepKey, refusal: UlyssesError | null) => void;
@@ -16,6 +16,8 @@ export interface RankLinkListeners {
   readonly onPeerLost: (peer: { rank: number; member: string }, reason: string) => void;
   /** The rank wants to leave. */
   readonly onLeaving: () => void;
+  /** The rank obeys a later leader. */
+  readonly onDeposed: (term: number) => void;
   /** The stream ended, for whatever reason but `close`. */
   readonly onEnded: (reason: string) => void;
 }
@@ -23,19 +25,27 @@ export interface RankLinkListeners {
 /** The coordinator's command stream to one rank. Its end is how a dead rank is noticed first. */
 export class RankLink {
   readonly client: RankClient;
+  readonly #term: number;
   readonly #listeners: RankLinkListeners;
-  readonly #commands = new AsyncQueue<RankCommand>();
+  readonly #commands = new AsyncQueue<TermedCommand>();
   readonly #abort = new AbortController();
   readonly #ready = new Map<number, Deferred>();
+  readonly #reading: Promise<void>;
   #ended: UlyssesError | null = null;
 
-  constructor(rank: RankAddress, listeners: RankLinkListeners) {
+  constructor(
+    rank: RankAddress,
+    { term, tls }: { readonly term: number; readonly tls: TlsFiles | null },
+    listeners: RankLinkListeners,
+  ) {
+    this.#term = term;
     this.#listeners = listeners;
-    this.client = connectRank(rank.controlAddress);
-    void this.#read();
+    this.client = connectRank(rank.controlAddress, tls);
+    this.#reading = this.#read();
   }
 
-  send(command: RankCommand): void {
+  /** One object for several ranks is encoded once. */
+  send(command: TermedCommand): void {
     this.#commands.push(command);
   }
 
@@ -45,11 +55,20 @@ export class RankLink {
     const ready = new Deferred();
     this.#ready.set(epoch, ready);
     try {
-      this.send({ kind: 'enter-epoch', epoch, ranks });
+      this.send({ kind: 'enter-epoch', epoch, ranks, term: this.#term });
       await orAborted(ready.promise, signal);
     } finally {
       this.#ready.delete(epoch);
     }
+  }
+
+  /** Sends what is to be sent and nothing more; resolves when the rank has read it, or after `deadlineMs`. */
+  async finish(deadlineMs: number): Promise<void> {
+    this.#ended ??= new UlyssesError('CANCELLED', 'the stream to the rank was closed');
+    this.#commands.close();
+    const limit = deadlineSignal(deadlineMs);
+    await orAborted(this.#reading, limit.signal).catch(() => undefined);
+    limit.release();
   }
 
   close(): void {
@@ -65,7 +84,10 @@ export class RankLink {
       for await (const event of this.client.steps(this.#commands, { signal: this.#abort.signal }))
         this.#handle(event);
     } catch (thrown) {
-      reason = toUlyssesError(thrown).message;
+      const { code, message, details } = toUlyssesError(thrown);
+      reason = message;
+      const deposed = code === 'LEASE_LOST' && details.field === 'term' && this.#ended === null;
+      if (deposed) this.#listeners.onDeposed(Number(details['newest']));
     }
     if (this.#ended !== null) return;
     this.#ended = new UlyssesError('PEER_LOST', reason);

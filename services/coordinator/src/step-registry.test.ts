@@ -1,5 +1,5 @@
 import { UlyssesError } from '@ulysses/errors';
-import type { PlanStep, Planned, SettleStep, StepView } from '@ulysses/rpc';
+import type { ExchangeView, PlanStep, Planned, SettleStep, StepView } from '@ulysses/rpc';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Attempt } from './attempt.js';
 import { StepRegistry } from './step-registry.js';
@@ -28,11 +28,13 @@ function settling(ownerIndex: number, call = 0): SettleStep {
 }
 
 /** A registry whose attempts end when the test says so. */
-function registry() {
+function registry(jobs: readonly string[] | null = null) {
   const attempts: { attempt: Attempt; commit: () => void; fail: (error: UlyssesError) => void }[] = [];
   const steps = new StepRegistry({
+    jobs,
     defaultDeadlineMs: LONG_MS,
     rememberMs: LONG_MS,
+    onEnded: () => undefined,
     run: (attempt) =>
       new Promise((resolve, reject) => {
         attempts.push({ attempt, commit: resolve, fail: reject });
@@ -154,6 +156,18 @@ describe('attempts at a step', () => {
     expect(await codeOf(first.committed)).toContain('owner 1: owner_count is 3, expected 2');
   });
 
+  it('an owner that cannot take part ends the step for those that wait and those that come later, with its name', async () => {
+    const { steps, attempts } = registry();
+    const waits = steps.join(request(1, 3), ownSignal(), LONG_MS);
+    const cannot = { scatterDim: 1, failure: 'no memory left' } as ExchangeView;
+    const fails = steps.join({ ...request(0, 3), view: cannot }, ownSignal(), LONG_MS);
+    for (const { committed } of [waits, fails]) {
+      expect(await codeOf(committed)).toBe('STEP_MISMATCH owner 0: no memory left');
+    }
+    expect(() => steps.join(request(2, 3), ownSignal(), LONG_MS)).toThrow('owner 0: no memory left');
+    expect(attempts).toHaveLength(1);
+  });
+
   it('two callers with one owner index are refused by name', () => {
     const { steps } = registry();
     steps.join(request(0, 2), ownSignal(), LONG_MS);
@@ -175,5 +189,58 @@ describe('attempts at a step', () => {
     expect(await codeOf(here.committed)).toBe(
       'DEADLINE the deadline passed: owner 0, owner 2 of 3 did not call',
     );
+  });
+
+  it('owners that name different jobs are told of each other at the deadline', async () => {
+    const { steps } = registry();
+    const named = (owner: number, job: string, count = 3): PlanStep => {
+      const part = request(owner, count);
+      return { ...part, step: { ...part.step, job } };
+    };
+    const first = steps.join(named(1, 'a'), ownSignal(), 20);
+    const second = steps.join(named(0, 'b'), ownSignal(), 40);
+    steps.join(named(2, 'b'), ownSignal(), LONG_MS);
+    // Of another size, and one that has the same owner: neither can be meant.
+    steps.join(named(0, 'c', 2), ownSignal(), LONG_MS).committed.catch(() => undefined);
+    steps.join(named(1, 'd'), ownSignal(), LONG_MS).committed.catch(() => undefined);
+    const hint = '; a step of another name misses the others: ';
+    expect(await codeOf(first.committed)).toBe(
+      `DEADLINE the deadline passed: owner 0, owner 2 of 3 did not call${hint}owner 0 and owner 2 of job "b", session "session"`,
+    );
+    expect(await codeOf(second.committed)).toContain(
+      `owner 1 of 3 did not call${hint}owner 1 of job "d", session "session", owner 1 of job "a", session "session"`,
+    );
+  });
+
+  it.each([
+    [0, 0, 'owner_count'],
+    [0, 2 ** 32 - 1, 'owner_count'],
+    [3, 3, 'owner_index'],
+  ])('owner %d of %d is refused by %s', (ownerIndex, ownerCount, field) => {
+    const { steps } = registry();
+    const refused = (): unknown => steps.join(request(ownerIndex, ownerCount), ownSignal(), LONG_MS);
+    expect(refused).toThrow(
+      expect.objectContaining({ code: 'SHAPE_MISMATCH', details: expect.objectContaining({ field }) }),
+    );
+    expect(steps.running).toBe(0);
+  });
+
+  it('a job that is not among the allowed ones is refused at once, by name', () => {
+    const { steps } = registry(['job', 'another']);
+    const of = (job: string): PlanStep => ({ ...request(0, 2), step: { ...request(0, 2).step, job } });
+    expect(() => steps.join(of('jbo'), ownSignal(), LONG_MS)).toThrow(
+      'job is "jbo", expected one of the --jobs of the coordinator: job, another',
+    );
+    expect(steps.running).toBe(0);
+    steps.join(of('another'), ownSignal(), LONG_MS).committed.catch(() => undefined);
+    expect(steps.running).toBe(1);
+  });
+
+  it('of many owners that never call, the error names the first', async () => {
+    const { steps } = registry();
+    const { committed } = steps.join(request(0, 5_000), ownSignal(), 1);
+    expect(await codeOf(committed)).toMatch(/owner 15, owner 16 and 4983 more of 5000 did not call$/);
+    const value: unknown = expect.stringMatching(/^1, 2, .*, 16 and 4983 more did not call$/);
+    await expect(committed).rejects.toMatchObject({ details: { value } });
   });
 });

@@ -1,18 +1,26 @@
 import { availableParallelism, hostname } from 'node:os';
 import { randomUUID } from 'node:crypto';
-import { TRANSPORTS } from '@ulysses/exchange';
-import { REDIS_OPTIONS } from '@ulysses/rendezvous';
+import { SHARED_BYTES, TRANSPORTS } from '@ulysses/exchange';
+import { REDIS_OPTIONS, checkRedisFiles, isRedisUrl, parseRedisUrl } from '@ulysses/rendezvous';
 import {
+  INSECURE_OPTION,
   LOG_LEVELS,
+  METRICS_OPTION,
+  SLOW_CLIENT_OPTION,
+  TLS_OPTIONS,
+  advertisedAddress,
   bytesOption,
   choiceOption,
   durationOption,
   helpText,
   integerOption,
+  requirePrivate,
   resolveConfig,
   stringOption,
+  tlsFilesOf,
   type Config,
 } from '@ulysses/runtime';
+import { availableIsa } from './available-isa.js';
 
 export const OPTIONS = {
   rendezvous: stringOption({
@@ -50,11 +58,21 @@ export const OPTIONS = {
     default: null,
     help: 'Where trainers and other ranks dial the tensor port; none: where it listens.',
   }),
+  ...METRICS_OPTION,
+  ...SLOW_CLIENT_OPTION,
+  ...TLS_OPTIONS,
+  ...INSECURE_OPTION,
   transport: choiceOption(TRANSPORTS, {
     flag: 'transport',
     env: 'ULYSSES_TRANSPORT',
     default: 'auto',
-    help: 'What tensor links are made of: TCP always, or unix sockets between processes of one host and user.',
+    help: 'What tensor links between processes of one host and user are made of: shared memory beside unix sockets, only those, or TCP.',
+  }),
+  sharedMemory: bytesOption({
+    flag: 'shared-memory',
+    env: 'ULYSSES_SHARED_MEMORY',
+    default: SHARED_BYTES,
+    help: 'Size of the memory that processes of this host and user read in place; 0B for none. What is not used stays untouched.',
   }),
   member: stringOption({
     flag: 'member',
@@ -114,19 +132,34 @@ export type RankConfig = Config<typeof OPTIONS>;
 
 /** Flag, then variable, then default; every problem at once as CONFIG. */
 export function readConfig(argv: readonly string[]): RankConfig {
-  return resolveConfig(OPTIONS, { argv, env: process.env });
+  return resolveConfig(OPTIONS, { argv, env: process.env }, [
+    ({ rendezvous }) => isRedisUrl(rendezvous) && parseRedisUrl(rendezvous),
+    checkRedisFiles,
+    tlsFilesOf,
+    ({ listen, insecure, tlsCert }) => {
+      requirePrivate('listen', listen, null, insecure || tlsCert !== null);
+    },
+    ({ tensorListen, insecure, tlsCert }) => {
+      requirePrivate('tensor-listen', tensorListen, null, insecure || tlsCert !== null);
+    },
+    ({ listen, advertise }) => advertisedAddress('advertise', listen, advertise),
+    ({ tensorListen, tensorAdvertise }) =>
+      advertisedAddress('tensor-advertise', tensorListen, tensorAdvertise),
+    ({ isa }) => availableIsa(isa),
+  ]);
 }
 
 export const HELP = `ulysses rank: one unit owner. Joins a cluster, receives rows, computes attention, returns results.
 
 Usage: ulysses rank --rendezvous HOST:PORT|URL [options]
 
-Prints one JSON line on stdout when it has joined: {"ready":true,"rank":…,"member":…,"controlAddress":…,"tensorAddress":…}
+Prints one JSON line on stdout when it has joined: {"ready":true,"rank":…,"member":…,"controlAddress":…,"tensorAddress":…,"metricsAddress":…}
 
 ${helpText(OPTIONS)}
 
 Examples:
   ulysses rank --rendezvous 127.0.0.1:7100 --threads 4
   ulysses rank --rendezvous redis://redis:6379 --cluster blue --listen 0.0.0.0:7101 --advertise 10.0.0.2 \\
-      --tensor-listen 0.0.0.0:7102 --tensor-advertise 10.0.0.2
+      --tensor-listen 0.0.0.0:7102 --tensor-advertise 10.0.0.2 \\
+      --tls-cert rank.pem --tls-key rank.key --tls-ca cluster-ca.pem
 `;

@@ -1,11 +1,16 @@
-import { toUlyssesError, UlyssesError } from '@ulysses/errors';
+import { fieldError, toUlyssesError, UlyssesError } from '@ulysses/errors';
 import type { ExchangePlane } from '@ulysses/exchange';
-import type { CallContext, RankAddress, RankCommand, RankEvent, StepKey } from '@ulysses/rpc';
+import type { CallContext, RankAddress, RankCommand, RankEvent, StepKey, TermedCommand } from '@ulysses/rpc';
 import { AsyncQueue, Deferred, deadlineSignal, orAborted, type Logger } from '@ulysses/runtime';
 import type { ForwardStore } from './forward-store.js';
 import type { RankSteps } from './rank-steps.js';
 import { PeerUnreachable, takeSeat, type EpochSeat } from './seat.js';
 
+/** How long a stream may take to say its first command, and with it whose it is. */
+const FIRST_COMMAND_MS = 10_000;
+/** Elections there can be between two commands, with much to spare: a number that is only noise uses up no terms. */
+const MOST_TERMS_AHEAD = 2 ** 31;
+const NO_LEASE = { field: 'lease', value: 'none', expected: 'a rank that holds one' };
 /** How long peers may take to answer when an epoch is entered. */
 const CONNECT_MS = 3000;
 
@@ -16,7 +21,7 @@ export interface CoordinatorStreamOptions {
   readonly logger: Logger;
   /** Hears of every epoch that is entered, and of its end. */
   readonly onSeat: (seat: EpochSeat | null) => void;
-  /** The coordinator wants this rank to end. */
+  /** The coordinator wanted this rank to end, and has let it go. */
   readonly onAskedToLeave: () => void;
 }
 
@@ -26,6 +31,8 @@ export interface CoordinatorStreamOptions {
  * K1: one stream at a time; a newer one replaces the older, and when it ends every running step is aborted: without
  *     a coordinator nobody would ever commit them.
  * K2: commands are handled in order; an event that has no stream to go to is dropped with it.
+ * K3: a command of an older term than any before is refused, and a stream of one replaces nothing: a leader that was deposed and
+ *     does not know it disturbs no step of the leader that followed it.
  */
 export class CoordinatorStream {
   readonly #options: CoordinatorStreamOptions;
@@ -35,6 +42,9 @@ export class CoordinatorStream {
   #events: AsyncQueue<RankEvent> | null = null;
   #seat: EpochSeat | null = null;
   #serving = true;
+  #leaving = false;
+  /** The newest that a command had. */
+  #term = 0;
   #streamEnded = new Deferred();
 
   constructor(options: CoordinatorStreamOptions) {
@@ -44,6 +54,11 @@ export class CoordinatorStream {
   /** Set once, right after construction: steps report through this stream. */
   attach(steps: RankSteps): void {
     this.#steps = steps;
+  }
+
+  /** The coordinator wants this rank to end: it is to take no other lease. */
+  get leaving(): boolean {
+    return this.#leaving;
   }
 
   get seat(): EpochSeat | null {
@@ -97,8 +112,12 @@ export class CoordinatorStream {
     this.#serving = true;
   }
 
-  async *serve(commands: AsyncIterable<RankCommand>, { signal }: CallContext): AsyncIterable<RankEvent> {
-    if (!this.#serving) throw new UlyssesError('LEASE_LOST', 'this rank holds no lease');
+  async *serve(commands: AsyncIterable<TermedCommand>, { signal }: CallContext): AsyncIterable<RankEvent> {
+    const reader = commands[Symbol.asyncIterator]();
+    const first = await firstOf(reader, signal);
+    if (first === null) return;
+    if (!this.#serving) throw new UlyssesError('LEASE_LOST', 'this rank holds no lease', NO_LEASE);
+    this.#requireTerm(first);
     this.#events?.close();
     const events = new AsyncQueue<RankEvent>();
     this.#events = events;
@@ -109,7 +128,7 @@ export class CoordinatorStream {
       },
       { once: true },
     );
-    void this.#readCommands(commands, events);
+    void this.#readCommands(first, reader, events);
     try {
       yield* events;
     } finally {
@@ -123,17 +142,37 @@ export class CoordinatorStream {
     }
   }
 
-  async #readCommands(commands: AsyncIterable<RankCommand>, events: AsyncQueue<RankEvent>): Promise<void> {
+  async #readCommands(
+    first: TermedCommand,
+    reader: AsyncIterator<TermedCommand>,
+    events: AsyncQueue<RankEvent>,
+  ): Promise<void> {
     try {
-      for await (const command of commands) {
-        if (this.#events !== events) break;
+      let command = first;
+      while (this.#events === events) {
+        this.#requireTerm(command);
         await this.#handle(command, events);
+        const next = await reader.next();
+        if (next.done === true) break;
+        command = next.value;
       }
     } catch (thrown) {
       const level = this.#serving ? 'warn' : 'debug';
       this.#options.logger[level]({ reason: toUlyssesError(thrown).message }, 'coordinator stream broke');
     }
     events.close();
+  }
+
+  #requireTerm({ term }: TermedCommand): void {
+    const newest = this.#term;
+    if (term > newest + MOST_TERMS_AHEAD) {
+      throw fieldError('SHAPE_MISMATCH', 'term', term, `at most ${newest + MOST_TERMS_AHEAD}`);
+    }
+    if (term < newest) {
+      const expected = `at least ${newest}, of the coordinator that leads`;
+      throw fieldError('LEASE_LOST', 'term', term, expected, { newest });
+    }
+    this.#term = term;
   }
 
   async #handle(command: RankCommand, events: AsyncQueue<RankEvent>): Promise<void> {
@@ -158,7 +197,7 @@ export class CoordinatorStream {
         this.#options.store.release(command.step);
         break;
       case 'leave':
-        this.#options.onAskedToLeave();
+        this.#leaveAsAsked(events);
         break;
     }
   }
@@ -183,6 +222,14 @@ export class CoordinatorStream {
     }
   }
 
+  /** However long the coordinator lets this rank serve: it says when, by ending the stream. */
+  #leaveAsAsked(events: AsyncQueue<RankEvent>): void {
+    if (this.#leaving) return;
+    this.#leaving = true;
+    void this.#streamEnded.promise.then(this.#options.onAskedToLeave);
+    events.push({ kind: 'leaving' });
+  }
+
   #sit(seat: EpochSeat | null): void {
     this.#seat = seat;
     this.#options.onSeat(seat);
@@ -191,7 +238,14 @@ export class CoordinatorStream {
   /** Null for a yes. */
   #refusal(steps: RankSteps, command: RankCommand & { kind: 'prepare' }): UlyssesError | null {
     try {
-      if (this.#seat === null) throw new UlyssesError('STALE_EPOCH', 'this rank has entered no epoch');
+      if (this.#seat === null) {
+        throw fieldError(
+          'STALE_EPOCH',
+          'epoch',
+          command.epoch,
+          'one that this rank has entered; it is in none',
+        );
+      }
       steps.prepare(command, this.#seat);
       return null;
     } catch (thrown) {
@@ -204,5 +258,19 @@ export class CoordinatorStream {
         thrown,
       );
     }
+  }
+}
+
+/** Null when there is none. */
+async function firstOf(
+  reader: AsyncIterator<TermedCommand>,
+  signal: AbortSignal,
+): Promise<TermedCommand | null> {
+  const limit = deadlineSignal(FIRST_COMMAND_MS, signal);
+  try {
+    const first = await orAborted(reader.next(), limit.signal);
+    return first.done === true ? null : first.value;
+  } finally {
+    limit.release();
   }
 }

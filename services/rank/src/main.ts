@@ -1,7 +1,14 @@
 #!/usr/bin/env node
 import { toUlyssesError } from '@ulysses/errors';
 import { RedisStore, RemoteStore, isRedisUrl, maskRedisUrl, openRedis } from '@ulysses/rendezvous';
-import { createLogger, handleShutdown, watchLauncher, type Logger } from '@ulysses/runtime';
+import {
+  createLogger,
+  handleShutdown,
+  optimizeEarly,
+  tlsFilesOf,
+  watchLauncher,
+  type Logger,
+} from '@ulysses/runtime';
 import { HELP, readConfig, type RankConfig } from './config.js';
 import { startRank } from './rank.js';
 
@@ -12,6 +19,7 @@ async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(HELP);
     return;
   }
+  optimizeEarly();
   const config = readConfig(argv);
   const logger = createLogger({ name: 'rank', level: config.logLevel });
   logger.info({ ...config, rendezvous: maskRedisUrl(config.rendezvous) }, 'configuration');
@@ -26,6 +34,11 @@ async function main(argv: readonly string[]): Promise<void> {
     tensorListen: config.tensorListen,
     tensorAdvertise: config.tensorAdvertise,
     transport: config.transport,
+    metricsListen: config.metrics,
+    tls: tlsFilesOf(config),
+    insecure: config.insecure,
+    slowClientMs: config.slowClient,
+    sharedBytes: config.sharedMemory,
     threads: config.threads,
     isa: config.isa,
     storeBytes: config.storeBytes,
@@ -33,20 +46,21 @@ async function main(argv: readonly string[]): Promise<void> {
     storeTtlMs: config.storeTtl,
     drainMs: config.drain,
     onAskedToLeave: () => void shutdown.begin('drained'),
+    onRefused: ({ code }) => void shutdown.begin(`the cluster refuses this rank: ${code}`, 1),
     logger,
     signal: shutdown.signal,
   });
   shutdown.onShutdown('rank', () => rank.close(GRACE_MS));
-  const { controlAddress, tensorAddress } = rank;
-  logger.info({ member, rank: rank.rank, address: controlAddress }, 'joined');
+  const { controlAddress, tensorAddress, metricsAddress } = rank;
+  logger.info({ member, rank: rank.rank, address: controlAddress, metricsAddress }, 'joined');
   process.stdout.write(
-    `${JSON.stringify({ ready: true, rank: rank.rank, member, controlAddress, tensorAddress })}\n`,
+    `${JSON.stringify({ ready: true, rank: rank.rank, member, controlAddress, tensorAddress, metricsAddress })}\n`,
   );
 }
 
 function openMembership(config: RankConfig, logger: Logger): RedisStore | RemoteStore {
   const { rendezvous, cluster } = config;
-  if (!isRedisUrl(rendezvous)) return new RemoteStore(rendezvous);
+  if (!isRedisUrl(rendezvous)) return new RemoteStore(rendezvous, tlsFilesOf(config));
   return new RedisStore({ connection: openRedis(rendezvous, config, logger), cluster });
 }
 

@@ -1,4 +1,3 @@
-import type { Device } from '@ulysses/device';
 import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
 import {
   allocateBackward,
@@ -25,24 +24,29 @@ import {
 import type { Receive, Route } from '@ulysses/native';
 import {
   carriedTensors,
+  DerivedFromPlans,
   exchangeBytes,
   keptBytes,
+  KnownPlans,
   verifyExchangePlan,
-  verifyPlan,
   type ExchangePlan,
   type Plan,
 } from '@ulysses/plan';
-import { isExchangePlan, type Prepare, type StepKey } from '@ulysses/rpc';
-import type { Logger } from '@ulysses/runtime';
+import { isExchangePlan, traceName, type Prepare, type StepKey } from '@ulysses/rpc';
+import { Traces, type Logger } from '@ulysses/runtime';
+import type { DeviceTurns } from './device-turns.js';
 import type { ForwardStore } from './forward-store.js';
+import type { StepCounts } from './rank-metrics.js';
 import type { EpochSeat } from './seat.js';
 import { runBackward, runForward, type RunningStep } from './step.js';
+import { StepClock, type RankPhase } from './step-clock.js';
 
 export interface RankStepsOptions {
   readonly plane: ExchangePlane;
-  readonly device: Device;
+  readonly device: DeviceTurns;
   readonly store: ForwardStore;
   readonly logger: Logger;
+  readonly counts: StepCounts;
   readonly onFinished: (step: StepKey) => void;
   readonly onFailed: (step: StepKey, error: UlyssesError) => void;
 }
@@ -52,6 +56,7 @@ interface PreparedStep {
   readonly key: StepKey;
   readonly channel: StepChannel;
   readonly abort: AbortController;
+  readonly clock: StepClock;
   /** Settles when the run ended, well or not; memory is free to go only then. */
   readonly ended: Promise<void>;
   readonly onCommit: () => void;
@@ -65,7 +70,8 @@ interface RankPart {
   readonly receives: readonly Receive[];
   readonly relayBytes: number;
   readonly sendBytes: number;
-  readonly run: (channel: StepChannel, signal: AbortSignal) => Promise<void>;
+  readonly firstPhase: RankPhase;
+  readonly run: (channel: StepChannel, clock: StepClock, signal: AbortSignal) => Promise<void>;
   readonly onCommit: () => void;
   readonly onDiscard: () => void;
 }
@@ -86,6 +92,9 @@ interface AttentionPart extends Pick<RankPart, 'receives' | 'onCommit' | 'onDisc
 export class RankSteps {
   readonly #options: RankStepsOptions;
   readonly #steps = new Map<string, PreparedStep>();
+  readonly #plans = new KnownPlans();
+  readonly #exchanges = new DerivedFromPlans<UnitExchange>();
+  readonly traces = new Traces<StepKey>(traceName);
 
   constructor(options: RankStepsOptions) {
     this.#options = options;
@@ -110,13 +119,13 @@ export class RankSteps {
     }
     const { plan } = command;
     if (isExchangePlan(plan)) verifyExchangePlan(plan);
-    else verifyPlan(plan);
+    const verified = isExchangePlan(plan) ? plan : this.#plans.verified(plan);
     for (const [name, older] of this.#steps) {
       if (stepIdentity(older.key) === stepIdentity(command.step)) this.#discard(name, older);
     }
-    const prepared = isExchangePlan(plan)
-      ? this.#prepareExchange(command, plan, seat)
-      : this.#prepareAttention({ ...command, plan }, seat);
+    const prepared = isExchangePlan(verified)
+      ? this.#prepareExchange(command, verified, seat)
+      : this.#prepareAttention({ ...command, plan: verified }, seat);
     this.#steps.set(stepName(command.step), prepared);
   }
 
@@ -133,6 +142,7 @@ export class RankSteps {
     const step = this.#steps.get(name);
     if (step === undefined) return;
     this.#steps.delete(name);
+    this.#ended(step, 'committed');
     step.channel.close();
     step.onCommit();
   }
@@ -158,16 +168,25 @@ export class RankSteps {
       receives: [],
       relayBytes: sent + received,
       sendBytes: 0,
+      firstPhase: 'relay',
       run: (channel) => channel.relayed,
       onCommit: () => undefined,
       onDiscard: () => undefined,
     });
   }
 
+  #exchangeOf(plan: Plan, { rank }: EpochSeat): UnitExchange {
+    return this.#exchanges.of(
+      plan,
+      ({ places }) => places.table.rank === rank,
+      () => unitExchange(plan, rank),
+    );
+  }
+
   #prepareForward(command: AttentionPrepare, seat: EpochSeat): PreparedStep {
     const { store } = this.#options;
     const { step: key, plan, kvCachePolicy: policy } = command;
-    const exchange = unitExchange(plan, seat.rank);
+    const exchange = this.#exchangeOf(plan, seat);
     const keep = command.keep === 'store';
     const bytes = keptBytes(plan.spec, exchange.places.table, policy);
     if (keep) store.reserve(key, bytes);
@@ -196,7 +215,9 @@ export class RankSteps {
   #prepareBackward(command: AttentionPrepare, seat: EpochSeat): PreparedStep {
     const carried = carriedTensors(command.keep, command.kvCachePolicy);
     const { exchange, forward, free } =
-      command.keep === 'recompute' ? recomputedForward(command, seat) : this.#keptForward(command);
+      command.keep === 'recompute'
+        ? recomputedForward(this.#exchangeOf(command.plan, seat))
+        : this.#keptForward(command);
     const memory = allocateOr(free, () => allocateBackward(exchange.places));
     const end = (): void => {
       free();
@@ -238,13 +259,14 @@ export class RankSteps {
     exchange: UnitExchange,
     { carried, receives, run, onCommit, onDiscard }: AttentionPart,
   ): PreparedStep {
-    const { device } = this.#options;
-    const { pass } = command.step;
+    const { job, pass } = command.step;
+    const device = this.#options.device.of(job);
     return this.#start(command, seat, {
       receives,
       relayBytes: relayBytes(command.plan, seat.rank, pass, carried, command.directOwners),
       sendBytes: unitOwnerSendBytes(exchange, pass),
-      run: (channel, signal) => run({ exchange, channel, device, carried, signal }),
+      firstPhase: 'wait',
+      run: (channel, clock, signal) => run({ exchange, channel, device, carried, clock, signal }),
       onCommit,
       onDiscard,
     });
@@ -268,8 +290,14 @@ export class RankSteps {
       throw error;
     }
     const abort = new AbortController();
-    const ended = part.run(channel, abort.signal).then(
+    const { pass } = command.step;
+    const clock = new StepClock(part.firstPhase, (phase, seconds, endMs) => {
+      this.#options.counts.phase(pass, phase, seconds);
+      this.traces.add(command.step, phase, seconds, endMs);
+    });
+    const ended = part.run(channel, clock, abort.signal).then(
       () => {
+        clock.enter('commit');
         this.#finished(command.step);
       },
       (thrown: unknown) => {
@@ -280,6 +308,7 @@ export class RankSteps {
       key: command.step,
       channel,
       abort,
+      clock,
       ended,
       onCommit: part.onCommit,
       onDiscard: part.onDiscard,
@@ -297,8 +326,14 @@ export class RankSteps {
     this.#options.onFailed(key, error);
   }
 
+  #ended({ key, clock }: PreparedStep, outcome: 'committed' | 'aborted'): void {
+    clock.stop();
+    this.#options.counts.ended(key.pass, outcome);
+  }
+
   #discard(name: string, step: PreparedStep): void {
     this.#steps.delete(name);
+    this.#ended(step, 'aborted');
     step.abort.abort(new UlyssesError('CANCELLED', 'the step was aborted'));
     step.channel.close();
     void step.ended.then(step.onDiscard);
@@ -313,8 +348,7 @@ interface ForwardOfBackward {
 }
 
 /** Nothing was kept: every input is carried, out and lse are computed again. */
-function recomputedForward({ plan }: AttentionPrepare, { rank }: EpochSeat): ForwardOfBackward {
-  const exchange = unitExchange(plan, rank);
+function recomputedForward(exchange: UnitExchange): ForwardOfBackward {
   const forward = allocateForward(exchange.places);
   return {
     exchange,

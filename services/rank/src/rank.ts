@@ -1,12 +1,22 @@
 import { cpuDevice } from '@ulysses/device';
 import { ExchangePlane, type Transport } from '@ulysses/exchange';
-import { fieldError } from '@ulysses/errors';
-import { ISAS, detectIsa, type Isa } from '@ulysses/native';
+import { toUlyssesError, type UlyssesError } from '@ulysses/errors';
+import type { Isa } from '@ulysses/native';
 import { LeaseKeeper, type MembershipStore } from '@ulysses/rendezvous';
 import { PROTOCOL_VERSION, rankService, serve, type RankStatus } from '@ulysses/rpc';
-import { advertisedAddress, type Logger } from '@ulysses/runtime';
+import {
+  Metrics,
+  advertisedAddress,
+  requirePrivate,
+  serveMetrics,
+  type Logger,
+  type TlsFiles,
+} from '@ulysses/runtime';
+import { availableIsa } from './available-isa.js';
 import { CoordinatorStream } from './coordinator-stream.js';
+import { DeviceTurns } from './device-turns.js';
 import { ForwardStore } from './forward-store.js';
+import { countSteps, measureRank } from './rank-metrics.js';
 import { RankSteps } from './rank-steps.js';
 
 export interface RankOptions {
@@ -19,6 +29,16 @@ export interface RankOptions {
   readonly tensorListen: string;
   readonly tensorAdvertise: string | null;
   readonly transport: Transport;
+  /** `host:port` of the port for metrics and probes; null: none. */
+  readonly metricsListen: string | null;
+  /** Mutual TLS on both ports; null: plaintext. */
+  readonly tls: TlsFiles | null;
+  /** Plaintext beyond loopback is meant. */
+  readonly insecure: boolean;
+  /** How long a client of its ports may be slow. */
+  readonly slowClientMs: number;
+  /** Size of the memory that peers of this host read in place. */
+  readonly sharedBytes: number;
   readonly threads: number;
   readonly isa: Isa | null;
   readonly storeBytes: number;
@@ -28,8 +48,10 @@ export interface RankOptions {
   readonly logger: Logger;
   /** How long `close` waits until the coordinator lets this rank go; 0: not at all. */
   readonly drainMs: number;
-  /** The coordinator wants this process to end. */
+  /** The coordinator wanted this process to end, and has let it go. */
   readonly onAskedToLeave: () => void;
+  /** This process lost its lease and gets none again, however long it waits. */
+  readonly onRefused: (error: UlyssesError) => void;
   /** Ends joining. */
   readonly signal: AbortSignal;
 }
@@ -37,19 +59,12 @@ export interface RankOptions {
 export interface Rank {
   readonly controlAddress: string;
   readonly tensorAddress: string;
+  /** `host:port` of the port for metrics and probes; null: there is none. */
+  readonly metricsAddress: string | null;
   /** Index of the lease held now; null while rejoining. */
   readonly rank: number | null;
   /** Drains: running steps end first. Then leaves the cluster and closes both ports. */
   close(graceMs: number): Promise<void>;
-}
-
-/** The instruction set asked for, or the best one. ISAS goes from the widest down, and a machine has all below its best. */
-function availableIsa(asked: Isa | null): Isa {
-  const best = detectIsa();
-  if (asked === null) return best;
-  const available = ISAS.slice(ISAS.indexOf(best));
-  if (available.includes(asked)) return asked;
-  throw fieldError('CONFIG', 'isa', asked, `one that this machine has: ${available.join(', ')}`);
 }
 
 /** As the health service names it. */
@@ -59,7 +74,9 @@ const EXPIRY_MS = 5_000;
 
 /** Opens both ports, joins the cluster and serves; resolves when this process has a rank. */
 export async function startRank(options: RankOptions): Promise<Rank> {
-  const { member, logger } = options;
+  const { member, logger, tls, insecure } = options;
+  requirePrivate('listen', options.listen, tls, insecure);
+  requirePrivate('tensor-listen', options.tensorListen, tls, insecure);
   const isa = availableIsa(options.isa);
   const store = new ForwardStore({
     budgetBytes: options.storeBytes,
@@ -72,6 +89,9 @@ export async function startRank(options: RankOptions): Promise<Rank> {
   const plane = await ExchangePlane.open({
     listen: options.tensorListen,
     transport: options.transport,
+    tls,
+    sharedBytes: options.sharedBytes,
+    slowPeerMs: options.slowClientMs,
     onLinkLost: (link, reason) => ends.stream?.linkLost(link, reason),
   });
   if (plane.sliceOrderSeed !== null) logger.warn({ member }, 'slices leave shuffled');
@@ -87,9 +107,11 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     onAskedToLeave: options.onAskedToLeave,
   });
   ends.stream = stream;
+  const metrics = new Metrics();
   const steps = new RankSteps({
+    counts: countSteps(metrics),
     plane,
-    device: cpuDevice({ threads: options.threads, isa }),
+    device: new DeviceTurns(cpuDevice({ threads: options.threads, isa })),
     store,
     logger,
     onFinished: (step) => {
@@ -103,7 +125,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
 
   const listening = plane.address ?? options.tensorListen;
   const tensorAddress = advertisedAddress('tensor-advertise', listening, options.tensorAdvertise);
-  const status = (): RankStatus => ({
+  const status = (wanted: string): RankStatus => ({
     rank: { rank: keeper.lease?.rank ?? 0, member, controlAddress, tensorAddress },
     ready: keeper.lease !== null && stream.seat !== null,
     stepsRunning: steps.running,
@@ -112,13 +134,16 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     handles: store.handles,
     isa,
     leaseAgeMs: 0,
+    traces: wanted === '' ? [] : [steps.traces.find(wanted)].filter((trace) => trace !== null),
   });
   const server = await serve({
     listen: options.listen,
+    tls,
+    slowClientMs: options.slowClientMs,
     services: [
       rankService({
         steps: (commands, context) => stream.serve(commands, context),
-        getRankStatus: () => Promise.resolve(status()),
+        getRankStatus: ({ trace = '' }) => Promise.resolve(status(trace)),
       }),
     ],
   });
@@ -134,14 +159,31 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     logger,
     onLost: () => {
       stream.stopServing();
-      void rejoin();
+      if (!stream.leaving) void rejoin();
     },
   });
   async function rejoin(): Promise<void> {
-    stream.resumeServing();
-    const lease = await keeper.join(closing.signal).catch(() => null);
-    if (lease !== null) logger.info({ member, rank: lease.rank, epoch: lease.epoch }, 'rejoined');
+    try {
+      const { rank, epoch } = await keeper.join(closing.signal);
+      stream.resumeServing();
+      logger.info({ member, rank, epoch }, 'rejoined');
+    } catch (thrown) {
+      if (closing.signal.aborted) return;
+      const error = toUlyssesError(thrown);
+      logger.error({ member, code: error.code, reason: error.message }, 'rejoining refused');
+      options.onRefused(error);
+    }
   }
+  measureRank(metrics, { plane, store, stream, keeper, stepsRunning: () => steps.running });
+  const metricsServer =
+    options.metricsListen === null
+      ? null
+      : await serveMetrics({
+          listen: options.metricsListen,
+          metrics,
+          unready: () =>
+            keeper.lease === null ? 'holds no rank' : stream.seat === null ? 'has no seat in an epoch' : null,
+        });
   const expiry = setInterval(() => {
     store.expire();
   }, EXPIRY_MS);
@@ -157,6 +199,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     await plane.close();
     membership.close();
     store.close();
+    await metricsServer?.close();
   }
 
   try {
@@ -168,6 +211,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
   return {
     controlAddress,
     tensorAddress,
+    metricsAddress: metricsServer?.address ?? null,
     get rank() {
       return keeper.lease?.rank ?? null;
     },

@@ -1,23 +1,25 @@
 import type { Device, DeviceJob } from '@ulysses/device';
 import {
-  kvRows,
-  sendBackwardInterval,
-  sendBackwardUnit,
-  sendForwardUnit,
-  unitLse,
-  unitRows,
+  backwardGranuleSends,
+  finalKeys,
+  forwardGranuleSends,
+  granuleKeys,
+  granuleLse,
+  granuleRows,
+  keyGradientSends,
   type BackwardMemory,
   type ForwardMemory,
   type StepChannel,
   type UnitExchange,
 } from '@ulysses/exchange';
 import type { BackwardUnit, ForwardUnit } from '@ulysses/native';
-import { rowBounds, type CarriedTensor } from '@ulysses/plan';
+import { rowBounds, type CarriedTensor, type Granule } from '@ulysses/plan';
 import { elementBytes } from '@ulysses/tensor';
+import type { StepClock } from './step-clock.js';
 
 /**
  * The main path of a rank. By now the plan is checked, memory is reserved and every rank said yes; what is left of a
- * pass is: exchange (a unit's rows arrive), attend, exchange back (its results leave at once), for every unit in plan order.
+ * pass is: exchange (a granule's rows arrive), attend, exchange back (its results leave at once), for every granule in their order.
  */
 export interface RunningStep {
   readonly exchange: UnitExchange;
@@ -25,24 +27,31 @@ export interface RunningStep {
   readonly device: Device;
   /** Inputs that a backward brings again; empty in forward. */
   readonly carried: readonly CarriedTensor[];
+  readonly clock: StepClock;
   readonly signal: AbortSignal;
 }
 
 /**
- * Most (row, key) pairs of one device call. Units that are all there are computed together up to this: a call of their own costs
- * more than small units take, and holding back results of large ones would cost more than a call.
+ * Most (row, key) pairs of one device call: these, or a pass's over so many calls. Granules that are all there are computed together
+ * up to this: a call of their own costs more than small ones take, and large ones of a head have its keys packed once for both.
+ * Holding back more results than that would cost more than a call.
  */
 const CALL_PAIRS = 2 ** 19;
+const CALLS = 8;
 
 export async function runForward(step: RunningStep, memory: ForwardMemory): Promise<void> {
-  const { length } = step.exchange.places.table.units;
-  for (let begin = 0, end = 0; begin < length; begin = end) {
-    end = await arrivedUnits(step, begin, true);
-    const units = between(begin, end).map((unit) => forwardUnit(step, memory, unit));
+  const { granules } = step.exchange;
+  const most = callPairs(granules);
+  for (let begin = 0, end = 0; begin < granules.length; begin = end) {
+    end = await arrivedGranules(step, begin, most, true);
+    const call = granules.slice(begin, end);
+    const units = call.map((granule) => forwardUnit(step, memory, granule));
+    step.clock.enter('compute');
     await step.device.forward(attentionJob(step), units, { signal: step.signal });
-    for (const unit of between(begin, end)) sendForwardUnit(step.channel, step.exchange, memory, unit);
+    step.channel.send(call.flatMap((granule) => forwardGranuleSends(step.exchange, memory, granule)));
+    step.clock.enter('receive');
   }
-  await step.channel.sent;
+  await exchangedBack(step);
 }
 
 export async function runBackward(
@@ -50,55 +59,68 @@ export async function runBackward(
   forward: ForwardMemory,
   memory: BackwardMemory,
 ): Promise<void> {
-  const { table } = step.exchange.places;
-  const lastReader = lastReaders(table.kvIntervalOfUnit);
+  const { granules, places } = step.exchange;
+  const final = finalKeys(places.table, granules);
+  const most = callPairs(granules);
   const [kvCarried, nothingKept] = [step.carried.includes('k'), step.carried.includes('q')];
-  for (let begin = 0, end = 0; begin < table.units.length; begin = end) {
-    end = await arrivedUnits(step, begin, kvCarried);
-    const units = between(begin, end).map((unit) => backwardUnit(step, forward, memory, unit));
+  for (let begin = 0, end = 0; begin < granules.length; begin = end) {
+    end = await arrivedGranules(step, begin, most, kvCarried);
+    const call = granules.slice(begin, end);
+    const units = call.map((granule) => backwardUnit(step, forward, memory, granule));
+    step.clock.enter('compute');
     if (nothingKept) await step.device.forward(attentionJob(step), units, { signal: step.signal });
     await step.device.backward(attentionJob(step), units, { signal: step.signal });
-    for (const unit of between(begin, end)) {
-      sendBackwardUnit(step.channel, step.exchange, memory, unit);
-      const interval = table.kvIntervalOfUnit[unit] ?? -1;
-      if (lastReader.get(interval) === unit) {
-        sendBackwardInterval(step.channel, step.exchange, memory, interval);
-      }
-    }
+    const sends = call.flatMap((granule, index) => {
+      const interval = places.table.kvIntervalOfUnit[granule.unit]!;
+      return [
+        ...backwardGranuleSends(step.exchange, memory, granule),
+        ...keyGradientSends(step.exchange, memory, interval, final[begin + index]!),
+      ];
+    });
+    step.channel.send(sends);
+    step.clock.enter('receive');
   }
-  await step.channel.sent;
+  await exchangedBack(step);
 }
 
-/** Waits for a unit; returns the end of the units from it on that are there too and fit into one call with it. */
-async function arrivedUnits(step: RunningStep, first: number, withKeys: boolean): Promise<number> {
-  const { units } = step.exchange.places.table;
-  for (const granule of granulesOf(step, first, withKeys)) await step.channel.granule(granule);
-  let pairs = pairsOf(step, first);
+/** A commit means that every row of the plan arrived, also keys that no granule of this rank sees. */
+async function exchangedBack({ channel, clock }: RunningStep): Promise<void> {
+  clock.enter('return');
+  await channel.sent;
+  await channel.received;
+}
+
+function callPairs(granules: readonly Granule[]): number {
+  return Math.max(CALL_PAIRS, granules.reduce((sum, granule) => sum + pairsOf(granule), 0) / CALLS);
+}
+
+/** Waits for a granule; returns the end of those from it on that are there too and fit into one call of `most` pairs with it. */
+async function arrivedGranules(
+  step: RunningStep,
+  first: number,
+  most: number,
+  withKeys: boolean,
+): Promise<number> {
+  const { granules } = step.exchange;
+  for (const block of blocksRead(step, first, withKeys)) await step.channel.granule(block);
+  let pairs = pairsOf(granules[first]!);
   let end = first + 1;
-  for (; end < units.length; end++) {
-    pairs += pairsOf(step, end);
-    const arrived = granulesOf(step, end, withKeys).every((granule) => step.channel.hasArrived(granule));
-    if (pairs > CALL_PAIRS || !arrived) break;
+  for (; end < granules.length; end++) {
+    pairs += pairsOf(granules[end]!);
+    const arrived = blocksRead(step, end, withKeys).every((block) => step.channel.hasArrived(block));
+    if (pairs > most || !arrived) break;
   }
   return end;
 }
 
-/** A unit's own rows, and the rows of its KV interval where they travel. */
-function granulesOf({ exchange }: RunningStep, unit: number, withKeys: boolean): number[] {
-  const { units, kvIntervalOfUnit } = exchange.places.table;
-  const interval = kvIntervalOfUnit[unit] ?? -1;
-  return withKeys && interval >= 0 ? [unit, units.length + interval] : [unit];
+/** What a granule waits for: its own rows, and the keys that they see where these travel. */
+function blocksRead({ exchange }: RunningStep, index: number, withKeys: boolean): number[] {
+  const { rowsOf, keysOf } = exchange.arrivals;
+  return withKeys ? [rowsOf[index]!, ...keysOf[index]!] : [rowsOf[index]!];
 }
 
-function pairsOf({ exchange }: RunningStep, index: number): number {
-  const { units, kvIntervals, kvIntervalOfUnit } = exchange.places.table;
-  const unit = units[index] ?? { qBegin: 0, qEnd: 0 };
-  const keys = kvIntervals[kvIntervalOfUnit[index] ?? -1] ?? { begin: 0, end: 0 };
-  return (unit.qEnd - unit.qBegin) * (keys.end - keys.begin);
-}
-
-function between(begin: number, end: number): number[] {
-  return Array.from({ length: end - begin }, (_, i) => begin + i);
+function pairsOf({ qBegin, qEnd, keys }: Granule): number {
+  return keys === null ? 0 : (qEnd - qBegin) * (keys.end - keys.begin);
 }
 
 function attentionJob({ exchange }: RunningStep): DeviceJob {
@@ -106,23 +128,21 @@ function attentionJob({ exchange }: RunningStep): DeviceJob {
   return { dtype, headSize, scale };
 }
 
-function forwardUnit({ exchange }: RunningStep, memory: ForwardMemory, index: number): ForwardUnit {
+function forwardUnit({ exchange }: RunningStep, memory: ForwardMemory, granule: Granule): ForwardUnit {
   const { places, plan } = exchange;
   const { spec } = plan;
-  const unit = places.table.units[index];
-  const interval = places.table.kvIntervalOfUnit[index] ?? -1;
-  const keys = places.table.kvIntervals[interval] ?? { begin: 0, end: 0 };
-  if (unit === undefined) throw new RangeError(`unit ${index} is not in the table`);
+  const { unit, qBegin, qEnd } = granule;
+  const keys = granule.keys ?? { begin: 0, end: 0 };
   const bytes = elementBytes(spec.dtype);
   return {
-    rows: unit.qEnd - unit.qBegin,
+    rows: qEnd - qBegin,
     kvRows: keys.end - keys.begin,
-    bounds: rowBounds(spec, unit.batch, unit.qBegin, unit.qEnd, keys.begin),
-    q: unitRows(places, memory.q, index),
-    k: kvRows(places, memory.k, interval, bytes),
-    v: kvRows(places, memory.v, interval, bytes),
-    out: unitRows(places, memory.out, index),
-    lse: unitLse(places, memory.lse, index),
+    bounds: rowBounds(spec, places.table.units[unit]!.batch, qBegin, qEnd, keys.begin),
+    q: granuleRows(places, memory.q, granule),
+    k: granuleKeys(places, memory.k, granule, bytes),
+    v: granuleKeys(places, memory.v, granule, bytes),
+    out: granuleRows(places, memory.out, granule),
+    lse: granuleLse(places, memory.lse, granule),
   };
 }
 
@@ -130,22 +150,14 @@ function backwardUnit(
   step: RunningStep,
   forward: ForwardMemory,
   memory: BackwardMemory,
-  index: number,
+  granule: Granule,
 ): BackwardUnit {
   const { places } = step.exchange;
-  const interval = places.table.kvIntervalOfUnit[index] ?? -1;
   return {
-    ...forwardUnit(step, forward, index),
-    dout: unitRows(places, memory.dout, index),
-    dq: unitRows(places, memory.dq, index),
-    dk: kvRows(places, memory.dk, interval, 4),
-    dv: kvRows(places, memory.dv, interval, 4),
+    ...forwardUnit(step, forward, granule),
+    dout: granuleRows(places, memory.dout, granule),
+    dq: granuleRows(places, memory.dq, granule),
+    dk: granuleKeys(places, memory.dk, granule, 4),
+    dv: granuleKeys(places, memory.dv, granule, 4),
   };
-}
-
-/** Per KV interval, the last unit in plan order that reads it. */
-function lastReaders(kvIntervalOfUnit: readonly number[]): Map<number, number> {
-  const last = new Map<number, number>();
-  kvIntervalOfUnit.forEach((interval, unit) => last.set(interval, unit));
-  return last;
 }

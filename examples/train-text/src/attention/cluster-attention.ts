@@ -49,6 +49,7 @@ export async function connectClusterAttention(
         { attentionMaskLengths, signal },
       );
       copy(step.out, out);
+      step.freeResults();
       return {
         report: step.report,
         async backward(dout, { dq, dk, dv }, backwardSignal) {

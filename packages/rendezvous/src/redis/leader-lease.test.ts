@@ -81,6 +81,18 @@ describe('a LeaderLease', () => {
     expect(second.lease.leader).toEqual({ address: 'a:1', term: 1 });
   });
 
+  it('whose holder hears of a later term leads no more, and again only beyond that term', async () => {
+    const first = candidate('a:1');
+    await first.leads;
+    first.lease.sawTerm(1);
+    expect(first.lease.leading).toBe(true);
+    first.lease.sawTerm(7);
+    expect(first.lease.leading).toBe(false);
+    expect(await first.lost).toContain('a rank obeys a leader of term 7');
+    first.clock.advance(LEASE_MS / 3);
+    expect(await leaderAfterwards()).toEqual({ address: 'a:1', term: 8 });
+  });
+
   it('goes to the next candidate in a later term as soon as the holder gives it up', async () => {
     const first = candidate('a:1');
     await first.leads;

@@ -61,6 +61,7 @@ export class LeaderLease {
   #leading = false;
   #leader: Leader | null = null;
   #heardAt = -Infinity;
+  #renewedAt = -Infinity;
   #cancelEnd = (): void => undefined;
 
   constructor(options: LeaderLeaseOptions) {
@@ -72,9 +73,29 @@ export class LeaderLease {
     return this.#leading;
   }
 
+  /** The newest term that this process has heard of. */
+  get term(): number {
+    return this.#term;
+  }
+
+  /** Since the last renewal that succeeded was sent; null when it does not lead. */
+  get ageMs(): number | null {
+    return this.#leading ? this.#clock.now() - this.#renewedAt : null;
+  }
+
   /** Who led when this process last asked. */
   get leader(): Leader | null {
     return this.#leader;
+  }
+
+  /**
+   * Learns of a term from whoever obeys it. A holder of an older one leads no more: Redis forgot a later leader. It may
+   * claim again, beyond that term.
+   */
+  sawTerm(term: number): void {
+    if (term <= this.#term) return;
+    this.#term = term;
+    this.#lose(`a rank obeys a leader of term ${term}`);
   }
 
   /** Claims and renews until `signal` aborts, then gives the lease up. */
@@ -120,6 +141,7 @@ export class LeaderLease {
 
   #hold(sentAt: number): void {
     const { leaseMs, onLead, logger, address } = this.#options;
+    this.#renewedAt = sentAt;
     this.#cancelEnd();
     this.#cancelEnd = this.#clock.schedule(Math.max(0, sentAt + leaseMs - this.#clock.now()), () => {
       this.#lose(`the lease could not be renewed for ${leaseMs} ms`);

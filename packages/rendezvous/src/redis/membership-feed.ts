@@ -19,17 +19,20 @@ const LEAST_PAUSE_MS = 10;
 /**
  * The membership in Redis as this process sees it, for any number of watchers.
  *
- * It looks when Redis says that something changed, when a lease would end, and otherwise every two seconds.
+ * It looks when Redis says that something changed, when a lease would end, and otherwise every two seconds; as long as somebody
+ * watches, and with a connection of its own, which a coordinator that leads no more has no use for.
  * W1: while Redis cannot be reached, and while holders that it forgot may return, the last membership stands.
  */
 export class MembershipFeed {
   readonly #options: MembershipFeedOptions;
-  readonly #stop = new AbortController();
   #latest: StoreReply | null = null;
   #membership: Membership | null = null;
   #changed = new Deferred();
   #woken = new Deferred();
-  #started = false;
+  #watchers = 0;
+  /** Ends looking; null while nobody watches. */
+  #following: AbortController | null = null;
+  #closed = false;
 
   constructor(options: MembershipFeedOptions) {
     this.#options = options;
@@ -58,35 +61,48 @@ export class MembershipFeed {
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<Membership, void, undefined> {
-    if (!this.#started) void this.#follow();
-    this.#started = true;
-    await this.#look(signal);
-    let seen: Membership | null = null;
-    for (;;) {
-      if (signal.aborted) throw toUlyssesError(signal.reason);
-      const changed = this.#changed.promise;
-      if (seen !== this.#membership && this.#membership !== null) {
-        seen = this.#membership;
-        yield seen;
-        continue;
+    this.#watchers++;
+    if (this.#following === null && !this.#closed) {
+      this.#following = new AbortController();
+      void this.#follow(this.#following.signal);
+    }
+    try {
+      await this.#look(signal);
+      let seen: Membership | null = null;
+      for (;;) {
+        if (signal.aborted) throw toUlyssesError(signal.reason);
+        const changed = this.#changed.promise;
+        if (seen !== this.#membership && this.#membership !== null) {
+          seen = this.#membership;
+          yield seen;
+          continue;
+        }
+        await orAborted(changed, signal).catch(() => undefined);
       }
-      await orAborted(changed, signal).catch(() => undefined);
+    } finally {
+      if (--this.#watchers === 0) this.#stopFollowing();
     }
   }
 
   close(): void {
-    this.#stop.abort();
+    this.#closed = true;
+    this.#stopFollowing();
+  }
+
+  #stopFollowing(): void {
+    this.#following?.abort();
+    this.#following = null;
     this.#woken.resolve();
   }
 
-  async #follow(): Promise<void> {
-    const { signal } = this.#stop;
+  async #follow(signal: AbortSignal): Promise<void> {
     const unsubscribe = this.#options.subscribe(() => {
       this.#woken.resolve();
     });
-    while (!signal.aborted) {
+    for (;;) {
       this.#woken = new Deferred();
       const succeeded = await this.#look(signal);
+      if (signal.aborted) break;
       const inMs = this.#latest === null ? LOOK_MS : nextChangeMs(this.#latest);
       await this.#pause(succeeded ? Math.max(LEAST_PAUSE_MS, Math.min(inMs, LOOK_MS)) : RETRY_MS);
     }

@@ -106,6 +106,28 @@ describe('a Redis that keeps its data', () => {
     expect(error.message).toContain('no coordinator has said');
   });
 
+  it('is subscribed to as long as somebody watches, and again for the next who does', async () => {
+    const store = newStore();
+    await store.configure({ cpSize: 1, leaseMs: LEASE_MS });
+    const subscribers = async (): Promise<number> =>
+      Number((await admin.pubsub('NUMSUB', membershipKey(cluster)))[1]);
+    const until = async (count: number): Promise<void> => {
+      while ((await subscribers()) !== count);
+    };
+    for (const epoch of [0, 0]) {
+      const watchers = [new AbortController(), new AbortController()];
+      const watching = watchers.map(({ signal }) => store.watch(signal)[Symbol.asyncIterator]());
+      for (const each of watching) expect((await each.next()).value).toMatchObject({ epoch });
+      await until(1);
+      for (const [i, each] of watching.entries()) {
+        expect(await subscribers()).toBe(1);
+        watchers[i]!.abort();
+        await expect(each.next()).rejects.toThrow();
+      }
+      await until(0);
+    }
+  });
+
   it('keeps a size that is set already: it may be the result of scaling', async () => {
     const store = newStore();
     await store.configure({ cpSize: 2, leaseMs: LEASE_MS });

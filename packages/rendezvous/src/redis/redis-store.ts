@@ -14,6 +14,7 @@ import { MembershipFeed } from './membership-feed.js';
 import type { RedisConnection, Script } from './redis-connection.js';
 import { SCRIPTS } from './scripts.js';
 import { membershipOf, parseReply, type StoreReply, type StoredMembership } from './stored-membership.js';
+import { seenEpoch } from '../seen-epoch.js';
 
 export interface RedisStoreOptions {
   /** From now on the store's to close. */
@@ -108,11 +109,14 @@ export class RedisStore implements ClusterStore {
               cpSize: claim.seen.cpSize,
             },
           };
-    const reply = await this.#run(SCRIPTS.renew, { member, rank, ...proof }, options, epoch);
+    const reply = await this.#run(SCRIPTS.renew, { member, rank, ...proof }, options, seenEpoch(epoch));
     if (reply.refusal !== undefined) {
       this.#claims.delete(member);
       const reason = reply.holder === undefined ? 'nobody holds it' : `member ${reply.holder} holds it`;
       throw new UlyssesError('LEASE_LOST', `member ${member} has no lease on rank ${rank}: ${reason}`, {
+        field: 'rank',
+        value: rank,
+        expected: 'a rank that this member holds',
         member,
         peer: `rank ${rank}`,
       });
@@ -189,6 +193,7 @@ export class RedisStore implements ClusterStore {
         return new UlyssesError('OVERLOADED', `all ${cpSize ?? 0} ranks are taken`, {
           field: 'cp_size',
           value: cpSize,
+          expected: 'a rank that nobody holds',
         });
       case 'RECOVERING':
         return new UlyssesError(

@@ -15,6 +15,7 @@ export function exchangeViewToProto(view: ExchangeView): WireInput<'ExchangeView
     scatterRanges: listToProto(view.scatterRanges, 'ExchangeView.scatter_ranges'),
     gatherRanges: listToProto(view.gatherRanges, 'ExchangeView.gather_ranges'),
     purpose: view.purpose ?? '',
+    failure: view.failure ?? '',
   };
 }
 
@@ -33,6 +34,7 @@ export function exchangeViewFromProto(
     scatterRanges: listFromProto(view.scatterRanges.map(rowRange)),
     gatherRanges: listFromProto(view.gatherRanges.map(rowRange)),
     purpose: textFromProto(view.purpose),
+    failure: textFromProto(view.failure),
   };
 }
 

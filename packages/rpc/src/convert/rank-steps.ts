@@ -1,6 +1,6 @@
 import { fieldError } from '@ulysses/errors';
 import type { WireInput, WireOutput } from '../load-proto.js';
-import type { Prepare, RankCommand, RankEvent } from '../messages.js';
+import type { Prepare, RankCommand, RankEvent, TermedCommand } from '../messages.js';
 import { errorFromProto, errorToProto } from './error.js';
 import { required } from './fields.js';
 import { operationPlanFromProto, operationPlanToProto } from './operation-plan.js';
@@ -13,7 +13,15 @@ import {
   stepKeyToProto,
 } from './step-key.js';
 
-export function rankCommandToProto(command: RankCommand): WireInput<'StepsRequest'> {
+export function rankCommandToProto(command: TermedCommand): WireInput<'StepsRequest'> {
+  return { ...bareCommandToProto(command), term: command.term };
+}
+
+export function rankCommandFromProto(message: WireOutput<'StepsRequest'>, path: string): TermedCommand {
+  return { ...bareCommandFromProto(message, path), term: message.term };
+}
+
+function bareCommandToProto(command: RankCommand): WireInput<'StepsRequest'> {
   switch (command.kind) {
     case 'enter-epoch':
       return { enterEpoch: { epoch: command.epoch, ranks: command.ranks.map(rankAddressToProto) } };
@@ -30,7 +38,7 @@ export function rankCommandToProto(command: RankCommand): WireInput<'StepsReques
   }
 }
 
-export function rankCommandFromProto(message: WireOutput<'StepsRequest'>, path: string): RankCommand {
+function bareCommandFromProto(message: WireOutput<'StepsRequest'>, path: string): RankCommand {
   switch (message.command) {
     case 'enterEpoch': {
       const { epoch, ranks } = required(message.enterEpoch, `${path}.enter_epoch`, 'EnterEpoch');

@@ -23,9 +23,11 @@ import {
   type PlanStepUpdate,
   type RankAddress,
   type RankCommand,
+  type TermedCommand,
   type RankEvent,
   type RankStatus,
   type StepKey,
+  type StepTrace,
   type StepView,
 } from '../messages.js';
 import type { Codec } from '../method.js';
@@ -103,6 +105,7 @@ const exchangeView: fc.Arbitrary<ExchangeView> = fc.record({
   scatterRanges: orNull(some(rowRange)),
   gatherRanges: orNull(some(rowRange)),
   purpose: orNull(text.filter((words) => words !== '')),
+  failure: orNull(text.filter((words) => words !== '')),
 });
 const exchangePlan: fc.Arbitrary<ExchangePlan> = fc.record({
   planId: text,
@@ -148,7 +151,7 @@ const error = fc
     ),
   })
   .map(({ code, message, details }) => new UlyssesError(code, message, { ...details }));
-const command: fc.Arbitrary<RankCommand> = fc.oneof(
+const bareCommand: fc.Arbitrary<RankCommand> = fc.oneof(
   fc.record({ kind: fc.constant('enter-epoch' as const), epoch: uint64, ranks: list(address) }),
   fc.record({
     kind: fc.constant('prepare' as const),
@@ -166,6 +169,9 @@ const command: fc.Arbitrary<RankCommand> = fc.oneof(
   fc.record({ kind: fc.constantFrom('commit' as const, 'release' as const), step: stepKey }),
   fc.constant({ kind: 'leave' as const }),
 );
+const command: fc.Arbitrary<TermedCommand> = fc
+  .tuple(bareCommand, uint64)
+  .map(([bare, term]) => ({ ...bare, term }));
 const event: fc.Arbitrary<RankEvent> = fc.oneof(
   fc.record({ kind: fc.constant('ready' as const), epoch: uint64 }),
   fc.record({ kind: fc.constant('vote' as const), step: stepKey, refusal: orNull(error) }),
@@ -186,6 +192,10 @@ const membership: fc.Arbitrary<Membership> = fc.record({
   complete: fc.boolean(),
   members: list(address),
 });
+const stepTrace: fc.Arbitrary<StepTrace> = fc.record({
+  step: stepKey,
+  spans: list(fc.record({ phase: text, beginUs: uint64, endUs: uint64 })),
+});
 const rankStatus: fc.Arbitrary<RankStatus> = fc.record({
   rank: address,
   ready: fc.boolean(),
@@ -195,6 +205,7 @@ const rankStatus: fc.Arbitrary<RankStatus> = fc.record({
   handles: uint64,
   isa: text,
   leaseAgeMs: uint64,
+  traces: list(stepTrace),
 });
 const clusterStatus: fc.Arbitrary<ClusterStatus> = fc.record({
   epoch: uint64,
@@ -204,6 +215,7 @@ const clusterStatus: fc.Arbitrary<ClusterStatus> = fc.record({
   stepsRunning: uint64,
   stepsCommitted: uint64,
   stepsFailed: uint64,
+  traces: list(stepTrace),
 });
 const joinRequest = fc.record({
   member: text,

@@ -7,6 +7,11 @@ const pass = enumFields<Pass, 'PASS_FORWARD' | 'PASS_BACKWARD'>({
   backward: 'PASS_BACKWARD',
 });
 
+/** How a step is asked for in a status: `job/session/call/pass/attempt`. */
+export function traceName({ job, session, call, pass, attempt }: StepKey): string {
+  return [job, session, call, pass, attempt].join('/');
+}
+
 export function stepKeyToProto(key: StepKey): WireInput<'StepKey'> {
   return {
     job: key.job,

@@ -42,9 +42,11 @@ import type { SettleStepRequest as _ulysses_v1_SettleStepRequest, SettleStepRequ
 import type { SettleStepResponse as _ulysses_v1_SettleStepResponse, SettleStepResponse__Output as _ulysses_v1_SettleStepResponse__Output } from './ulysses/v1/SettleStepResponse.js';
 import type { StepKey as _ulysses_v1_StepKey, StepKey__Output as _ulysses_v1_StepKey__Output } from './ulysses/v1/StepKey.js';
 import type { StepSpec as _ulysses_v1_StepSpec, StepSpec__Output as _ulysses_v1_StepSpec__Output } from './ulysses/v1/StepSpec.js';
+import type { StepTrace as _ulysses_v1_StepTrace, StepTrace__Output as _ulysses_v1_StepTrace__Output } from './ulysses/v1/StepTrace.js';
 import type { StepView as _ulysses_v1_StepView, StepView__Output as _ulysses_v1_StepView__Output } from './ulysses/v1/StepView.js';
 import type { StepsRequest as _ulysses_v1_StepsRequest, StepsRequest__Output as _ulysses_v1_StepsRequest__Output } from './ulysses/v1/StepsRequest.js';
 import type { StepsResponse as _ulysses_v1_StepsResponse, StepsResponse__Output as _ulysses_v1_StepsResponse__Output } from './ulysses/v1/StepsResponse.js';
+import type { TraceSpan as _ulysses_v1_TraceSpan, TraceSpan__Output as _ulysses_v1_TraceSpan__Output } from './ulysses/v1/TraceSpan.js';
 import type { Vote as _ulysses_v1_Vote, Vote__Output as _ulysses_v1_Vote__Output } from './ulysses/v1/Vote.js';
 import type { WatchMembershipRequest as _ulysses_v1_WatchMembershipRequest, WatchMembershipRequest__Output as _ulysses_v1_WatchMembershipRequest__Output } from './ulysses/v1/WatchMembershipRequest.js';
 import type { WatchMembershipResponse as _ulysses_v1_WatchMembershipResponse, WatchMembershipResponse__Output as _ulysses_v1_WatchMembershipResponse__Output } from './ulysses/v1/WatchMembershipResponse.js';
@@ -109,11 +111,13 @@ export interface ProtoGrpcType {
       SettleStepResponse: MessageTypeDefinition<_ulysses_v1_SettleStepResponse, _ulysses_v1_SettleStepResponse__Output>
       StepKey: MessageTypeDefinition<_ulysses_v1_StepKey, _ulysses_v1_StepKey__Output>
       StepSpec: MessageTypeDefinition<_ulysses_v1_StepSpec, _ulysses_v1_StepSpec__Output>
+      StepTrace: MessageTypeDefinition<_ulysses_v1_StepTrace, _ulysses_v1_StepTrace__Output>
       StepView: MessageTypeDefinition<_ulysses_v1_StepView, _ulysses_v1_StepView__Output>
       StepsRequest: MessageTypeDefinition<_ulysses_v1_StepsRequest, _ulysses_v1_StepsRequest__Output>
       StepsResponse: MessageTypeDefinition<_ulysses_v1_StepsResponse, _ulysses_v1_StepsResponse__Output>
       Strategy: EnumTypeDefinition
       Tensor: EnumTypeDefinition
+      TraceSpan: MessageTypeDefinition<_ulysses_v1_TraceSpan, _ulysses_v1_TraceSpan__Output>
       Vote: MessageTypeDefinition<_ulysses_v1_Vote, _ulysses_v1_Vote__Output>
       WatchMembershipRequest: MessageTypeDefinition<_ulysses_v1_WatchMembershipRequest, _ulysses_v1_WatchMembershipRequest__Output>
       WatchMembershipResponse: MessageTypeDefinition<_ulysses_v1_WatchMembershipResponse, _ulysses_v1_WatchMembershipResponse__Output>

@@ -6,17 +6,14 @@ and forward's inputs until its backward has.
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
+from .call_limits import CallLimits, limits_from_now
 from .cluster import Cluster
-from .committed_after_all import transport_failed
-from .errors import DeadlineError, HandleGoneError, OverloadedError, UlyssesError
+from .errors import HandleGoneError, OverloadedError, PlanInvalidError
 from .exchange.fold_partials import GradientFold
 from .exchange.owner_exchange import (
     OwnerExchange,
@@ -24,15 +21,13 @@ from .exchange.owner_exchange import (
     backward_sends,
     forward_receives,
     forward_sends,
+    owner_exchange,
 )
+from .plan import Plan, verify_plan
+from .replay import with_replay
 from .run_step import StepCall, StepOutcome, Transfers, run_step
-from .wire.convert import StepKey, StepView
+from .wire.convert import Planned, StepKey, StepView, carried_tensors
 from .wire.slices import Bytes
-
-_FIRST_PAUSE_SECONDS = 0.01
-_LONGEST_PAUSE_SECONDS = 0.5
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -62,19 +57,20 @@ class StoredForward:
         Repeated, it repeats forward from `inputs` first; the bits are the same.
         """
         handle_gone = self._view.keep == "store" and not self._stored
+        limits = limits_from_now(self._cluster.options.deadline_ms)
 
-        def attempt(number: int, deadline_at: float) -> StepOutcome:
+        def attempt(number: int) -> StepOutcome:
             nonlocal handle_gone
             if handle_gone:
-                self._repeat_forward(inputs, deadline_at)
+                self._repeat_forward(inputs, limits)
                 handle_gone = False
             try:
-                return self._backward_attempt(number, inputs, dout, dq, dk, dv, deadline_at)
+                return self._backward_attempt(number, inputs, dout, dq, dk, dv, limits)
             except HandleGoneError:
                 handle_gone = True
                 raise
 
-        outcome = with_replay(self._cluster, self._next_attempt, attempt)
+        outcome = with_replay(self._cluster, self._next_attempt, attempt, limits)
         self._next_attempt = outcome.key.attempt + 1
         self._stored = False
         return outcome
@@ -86,40 +82,54 @@ class StoredForward:
             self._cluster.release(self._key)
 
     def _backward_attempt(
-        self, number: int, inputs: QkvShards, dout: Bytes, dq: Bytes, dk: Bytes, dv: Bytes, deadline_at: float
+        self, number: int, inputs: QkvShards, dout: Bytes, dq: Bytes, dk: Bytes, dv: Bytes, limits: CallLimits
     ) -> StepOutcome:
         folds: list[GradientFold] = []
 
-        def transfers(exchange: OwnerExchange, carried: str) -> Transfers:
+        def transfers(planned: Planned) -> Transfers:
+            exchange = _exchange_of(self._cluster, planned)
+            carried = carried_tensors(self._view.keep, planned.kv_cache_policy)
             fold = GradientFold(exchange, dk, dv)
             folds.append(fold)
             again = {name: shard for name, shard in vars(inputs).items() if name in carried}
             return Transfers(backward_sends(exchange, dout, again), [*backward_receives(exchange, dq), *fold.receives])
 
         key = replace(self._key, passing="backward", attempt=number)
-        outcome = run_step(self._cluster, StepCall(key, self._view, self._key, True, transfers), deadline_at)
+        outcome = run_step(self._cluster, StepCall(key, self._view, self._key, True, transfers), limits)
         folds[-1].finish()
         return outcome
 
-    def _repeat_forward(self, inputs: QkvShards, deadline_at: float) -> None:
+    def _repeat_forward(self, inputs: QkvShards, limits: CallLimits) -> None:
         out, lse = np.empty(inputs.q.shape, np.uint8), _lse_shard(inputs.q)
-        left_ms = max(1, int((deadline_at - time.monotonic()) * 1000))
         first = replace(self._key, attempt=self._key.attempt + 1)
-        outcome, self._view = run_forward(self._cluster, first, self._view, inputs, out, lse, left_ms)
+        outcome, self._view = run_forward(self._cluster, first, self._view, inputs, out, lse, limits)
         self._key = outcome.key
 
 
-def forward(cluster: Cluster, view: StepView, inputs: QkvShards, out: Bytes) -> StoredForward:
+def forward(
+    cluster: Cluster, view: StepView, inputs: QkvShards, out: Bytes, started: StartedCall | None = None
+) -> StoredForward:
     """Runs forward until it commits; `out` is shaped like q, and zero before."""
-    options = cluster.options
-    key = StepKey(options.job, options.session, cluster.next_call(), "forward", 0)
-    lse = _lse_shard(inputs.q)
-    outcome, agreed = run_forward(cluster, key, view, inputs, out, lse, options.deadline_ms)
+    key, limits = started or start_call(cluster)
+    outcome, agreed = run_forward(cluster, key, view, inputs, out, _lse_shard(inputs.q), limits)
     return StoredForward(cluster, agreed, outcome)
 
 
+class StartedCall(NamedTuple):
+    """A call that has its number: all owners number theirs alike, in the order of the calls."""
+
+    key: StepKey
+    limits: CallLimits
+
+
+def start_call(cluster: Cluster) -> StartedCall:
+    options = cluster.options
+    key = StepKey(options.job, options.session, cluster.next_call(), "forward", 0)
+    return StartedCall(key, limits_from_now(options.deadline_ms))
+
+
 def run_forward(
-    cluster: Cluster, key: StepKey, view: StepView, inputs: QkvShards, out: Bytes, lse: Bytes, deadline_ms: int
+    cluster: Cluster, key: StepKey, view: StepView, inputs: QkvShards, out: Bytes, lse: Bytes, limits: CallLimits
 ) -> tuple[StepOutcome, StepView]:
     """What ran, and the view that was agreed.
 
@@ -127,57 +137,35 @@ def run_forward(
     same refusal, so all do.
     """
 
-    def transfers(exchange: OwnerExchange, _: str) -> Transfers:
+    def transfers(planned: Planned) -> Transfers:
+        exchange = _exchange_of(cluster, planned)
         sends = forward_sends(exchange, inputs.q, inputs.k, inputs.v)
         return Transfers(sends, forward_receives(exchange, out, lse))
 
-    def attempt(number: int, deadline_at: float) -> tuple[StepOutcome, StepView]:
+    def attempt(number: int) -> tuple[StepOutcome, StepView]:
         nonlocal view
         step = StepCall(replace(key, attempt=number), view, None, False, transfers)
         try:
-            return run_step(cluster, step, deadline_at), view
+            return run_step(cluster, step, limits), view
         except OverloadedError as error:
             if error.details.get("remedy") == "recompute":
                 view = replace(view, keep="recompute")
                 cluster.warn_once("forwards are recomputed in backward instead of stored: the ranks' store is full")
             raise
 
-    return with_replay(cluster, key.attempt, attempt, deadline_ms)
+    return with_replay(cluster, key.attempt, attempt, limits)
 
 
-def with_replay(
-    cluster: Cluster, first_attempt: int, attempt: Callable[[int, float], Result], deadline_ms: int | None = None
-) -> Result:
-    """Runs `attempt` until it succeeds, fails with an error that repeating cannot help, or the deadline passes."""
-    options = cluster.options
-    limit_ms = options.deadline_ms if deadline_ms is None else deadline_ms
-    started_at = time.monotonic()
-    deadline_at = started_at + limit_ms / 1000
-    replays = 0
-    while True:
-        if time.monotonic() >= deadline_at:
-            raise DeadlineError(f"the call took longer than {limit_ms} ms")
-        coordinator = cluster.coordinators.current
-        try:
-            return attempt(first_attempt + replays, deadline_at)
-        except UlyssesError as error:
-            cluster.coordinators.fail_over(coordinator, error)
-            if not error.retryable:
-                raise
-            waited_ms = (time.monotonic() - started_at) * 1000
-            # A wrong address, or no cluster there.
-            never_reached = transport_failed(error) and not cluster.contacted
-            pause = min(_FIRST_PAUSE_SECONDS * 2**replays, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.5)
-            if (never_reached and waited_ms + pause * 1000 > options.first_contact_ms) or (
-                time.monotonic() + pause > deadline_at
-            ):
-                raise
-            replays += 1
-            if options.on_replay is not None:
-                options.on_replay(error, first_attempt + replays)
-            time.sleep(pause)
+def _exchange_of(cluster: Cluster, planned: Planned) -> OwnerExchange:
+    plan = planned.plan
+    if not isinstance(plan, Plan):
+        raise PlanInvalidError("an exchange was planned, not attention")
+    verify_plan(plan)
+    return owner_exchange(plan, cluster.options.owner_index)
 
 
 def _lse_shard(q: Bytes) -> Bytes:
     rows, batch, heads, _ = q.shape
-    return np.empty((rows, batch, heads, 4), np.uint8)
+    # [b, h, s, 4] in memory, so that the rows of a segment are one piece of it.
+    lse: Bytes = np.empty((batch, heads, rows, 4), np.uint8).transpose(2, 0, 1, 3)
+    return lse

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import grpc
 
 from .coordinators import Coordinators
-from .errors import CancelledError, PeerLostError, ShapeMismatchError, UlyssesError, field_error
-from .exchange.step_channel import StepChannel
-from .exchange.tensor_link import TensorLink
+from .errors import CancelledError, ShapeMismatchError, UlyssesError, UnsupportedError, field_error
+from .exchange.choose_data_path import open_data_path
+from .exchange.data_path import ROUTES, DataPathName, RouteChoice
 from .generated import coordinator_pb2
 from .plan.split_sizes import is_integer
-from .wire.convert import RankAddress, StepKey
+from .wire.convert import StepKey
 from .wire.rpc import owner_party
+from .wire.tls import TlsFiles
 
 _RELEASE_SECONDS = 5.0
+#: How long closing waits for releases that are under way.
+_CLOSE_SECONDS = 1.0
 
 
 class UlyssesWarning(UserWarning):
@@ -42,13 +48,18 @@ class ConnectOptions:
     deadline_ms: int
     #: How long the first call waits for a coordinator that cannot be reached.
     first_contact_ms: int
+    #: How rows travel; results are the same bits.
+    route: RouteChoice
+    #: None: as ULYSSES_DATA_PATH says, else native where `ulysses_native` is installed.
+    data_path: DataPathName | None
     #: Hears of every replay, for logs.
     on_replay: Callable[[UlyssesError, int], None] | None
-    tls: grpc.ChannelCredentials | None
+    #: None: plaintext.
+    tls: TlsFiles | None
 
 
 class Cluster:
-    """The control connection to the coordinator and the tensor link to this owner's relay rank.
+    """The control connection to the coordinator and the data path to the ranks.
 
     Calls may come from several threads. All owners of a session make the same calls in the same order.
     """
@@ -58,11 +69,13 @@ class Cluster:
         #: Whether the coordinator has ever answered: before, waiting for it to come back makes little sense.
         self.contacted = False
         self.coordinators = Coordinators(options.address, options.tls)
+        party = owner_party(options.owner_index, options.job, options.session)
+        self.path = open_data_path(options.data_path, options.owner_index, party, options.route, options.tls)
         self._calls = itertools.count()
         self._lock = threading.Lock()
-        self._links: dict[RankAddress, TensorLink] = {}
-        self._steps: dict[StepChannel, TensorLink] = {}
         self._warned: set[str] = set()
+        self._threads: set[threading.Thread] = set()
+        self._releases: set[Any] = set()
         self._closed = False
 
     def __enter__(self) -> Cluster:
@@ -72,6 +85,11 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def data_path(self) -> DataPathName:
+        """What moves tensors: `native` or `grpcio`."""
+        return self.path.name
 
     def next_call(self) -> int:
         self.require_open()
@@ -83,48 +101,16 @@ class Cluster:
             self._warned.add(message)
             warnings.warn(message, UlyssesWarning, stacklevel=2)
 
+    def run_thread(self, thread: threading.Thread) -> None:
+        """Starts a thread of a call, for whose end `close` waits."""
+        with self._lock:
+            self.require_open()
+            self._threads = {each for each in self._threads if each.is_alive()} | {thread}
+            thread.start()
+
     def require_open(self) -> None:
         if self._closed:
             raise CancelledError("the connection to the cluster is closed")
-
-    def open_step(self, rank: RankAddress, channel: StepChannel) -> TensorLink:
-        """Registers a step on the link to its relay, which is connected when there is none that works."""
-        with self._lock:
-            self.require_open()
-            link = self._links.get(rank)
-            broken = None if link is None or link.live else link
-            if link is None or not link.live:
-                options = self.options
-                party = owner_party(options.owner_index, options.job, options.session)
-                link = TensorLink(
-                    rank.tensor_address,
-                    options.owner_index,
-                    party,
-                    options.tls,
-                    lambda reason: self._link_lost(rank, reason),
-                )
-                self._links[rank] = link
-            self._steps[channel] = link
-            link.register(channel)
-        if broken is not None:
-            broken.close()
-        return link
-
-    def close_step(self, channel: StepChannel) -> None:
-        with self._lock:
-            link = self._steps.pop(channel, None)
-        if link is not None:
-            link.remove(channel)
-
-    def drop_other_links(self, ranks: tuple[RankAddress, ...]) -> None:
-        """Ends links to members that are not of the current epoch and have no step."""
-        with self._lock:
-            idle = [
-                rank for rank, link in self._links.items() if rank not in ranks and link not in self._steps.values()
-            ]
-            links = [self._links.pop(rank) for rank in idle]
-        for link in links:
-            link.close()
 
     def release(self, forward: StepKey) -> None:
         """Frees what a forward kept on the ranks, without waiting: also for finalizers."""
@@ -132,33 +118,32 @@ class Cluster:
             return
         request = coordinator_pb2.ReleaseRequest(step=forward.to_proto())
         try:
-            self.coordinators.current.release.future(request, timeout=_RELEASE_SECONDS)
+            release = self.coordinators.current.release.future(request, timeout=_RELEASE_SECONDS)
         except ValueError:
             # The channel was closed in the meantime; ranks free it when its time to live is over.
             return
+        self._releases.add(release)
+        release.add_done_callback(self._releases.discard)
 
     def close(self) -> None:
-        """Ends running steps with CANCELLED; waits for all threads. Harmless when repeated."""
+        """Ends running steps with CANCELLED; waits for all threads, for releases a moment. Harmless when repeated."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            links, steps = list(self._links.values()), list(self._steps)
-        for channel in steps:
-            channel.fail(CancelledError("the connection to the cluster was closed"))
-        for link in links:
-            link.close()
+        self.path.close()
+        self._hear_releases()
         self.coordinators.close()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
 
-    def _link_lost(self, rank: RankAddress, reason: str) -> None:
-        with self._lock:
-            # Unless the lost link was replaced already.
-            link = self._links.get(rank)
-            lost = [channel for channel, used in self._steps.items() if used is link and not used.live]
-        details = {"peer": f"rank {rank.rank}", "member": rank.member}
-        for channel in lost:
-            message = f"rank {rank.rank} (member {rank.member}) was lost: {reason}"
-            channel.fail(PeerLostError(message, details))
+    def _hear_releases(self) -> None:
+        """Those under way would end with the connection, and what they free would stay for its time to live."""
+        deadline_at = time.monotonic() + _CLOSE_SECONDS
+        for release in list(self._releases):
+            with contextlib.suppress(grpc.RpcError, grpc.FutureTimeoutError, grpc.FutureCancelledError):
+                release.result(max(0.0, deadline_at - time.monotonic()))
 
 
 def connect(
@@ -170,15 +155,18 @@ def connect(
     owner_count: int = 1,
     deadline_ms: int = 60_000,
     first_contact_ms: int = 4_000,
+    route: RouteChoice = "auto",
+    data_path: DataPathName | None = None,
     on_replay: Callable[[UlyssesError, int], None] | None = None,
-    tls: grpc.ChannelCredentials | None = None,
+    tls: TlsFiles | None = None,
 ) -> Cluster:
     """Connects to a cluster: `host:port` of its coordinator, or of several with commas between them.
 
     The coordinator is called at the first step, so this succeeds even while it starts.
 
     Raises CONFIG for an address that is not `host:port`, SHAPE_MISMATCH for an owner outside the count or several
-    owners without a session name.
+    owners without a session name, UNSUPPORTED for another route, or a data path that is not there, CONFIG for files of
+    TLS that cannot be used.
     """
     if not is_integer(owner_count) or owner_count < 1:
         raise field_error(ShapeMismatchError, "owner_count", owner_count, "an integer of at least 1")
@@ -186,6 +174,10 @@ def connect(
         raise field_error(ShapeMismatchError, "owner_index", owner_index, f"an integer from 0 to {owner_count - 1}")
     if owner_count > 1 and session is None:
         raise field_error(ShapeMismatchError, "session", session, "a name that all owners of this trainer share")
+    if route not in ROUTES:
+        raise field_error(UnsupportedError, "route", route, f"one of {', '.join(ROUTES)}")
+    if tls is not None:
+        tls.check()
     return Cluster(
         ConnectOptions(
             address,
@@ -195,6 +187,8 @@ def connect(
             owner_count,
             deadline_ms,
             first_contact_ms,
+            route,
+            data_path,
             on_replay,
             tls,
         )

@@ -7,9 +7,10 @@ from typing import Any
 
 import grpc
 
-from .errors import PeerLostError, UlyssesError
+from .errors import ConfigError, PeerLostError, UlyssesError
 from .generated import coordinator_pb2
-from .wire.rpc import open_channel
+from .wire.rpc import error_from_call, open_channel
+from .wire.tls import TlsFiles, tls_refusal
 
 _PLAN_STEP = "/ulysses.v1.CoordinatorService/PlanStep"
 _SETTLE_STEP = "/ulysses.v1.CoordinatorService/SettleStep"
@@ -19,8 +20,11 @@ _RELEASE = "/ulysses.v1.CoordinatorService/Release"
 class Coordinator:
     """The calls of one coordinator; connected by the first one."""
 
-    def __init__(self, address: str, tls: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, address: str, tls: TlsFiles | None) -> None:
         self.address = address
+        self._tls = tls
+        #: Of the files that it was made with.
+        self.stamps = _stamps(tls)
         self._channel = open_channel(address, tls)
         self.plan_step: Any = self._channel.unary_stream(
             _PLAN_STEP,
@@ -36,6 +40,13 @@ class Coordinator:
             _RELEASE, coordinator_pb2.ReleaseRequest.SerializeToString, coordinator_pb2.ReleaseResponse.FromString
         )
 
+    def error_of(self, failure: grpc.RpcError, what: str) -> UlyssesError:
+        """What a failed call means: UNAUTHENTICATED when certificates are why there is no connection."""
+        error = error_from_call(failure, what)
+        if not isinstance(error, PeerLostError) or "grpcStatus" not in error.details:
+            return error
+        return tls_refusal(self.address, self._tls) or error
+
     def close(self) -> None:
         self._channel.close()
 
@@ -46,17 +57,20 @@ class Coordinators:
     A connection stays open when another takes its place, as calls may still run on it.
     """
 
-    def __init__(self, addresses: str, tls: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, addresses: str, tls: TlsFiles | None) -> None:
         self._addresses = [address.strip() for address in addresses.split(",")]
         self._tls = tls
         self._lock = threading.Lock()
         self._known: dict[str, Coordinator] = {}
+        self._replaced: list[Coordinator] = []
         first, *_ = (self._connect(address) for address in self._addresses)
         self._current = first
 
     @property
     def current(self) -> Coordinator:
-        return self._current
+        with self._lock:
+            self._use_changed_files()
+            return self._current
 
     def fail_over(self, used: Coordinator, error: UlyssesError) -> None:
         """Turns to another coordinator if `error`, which came from `used`, says that another is better."""
@@ -73,11 +87,32 @@ class Coordinators:
                 self._current = self._connect(self._addresses[(known + 1) % len(self._addresses)])
 
     def close(self) -> None:
-        for coordinator in self._known.values():
+        for coordinator in (*self._known.values(), *self._replaced):
             coordinator.close()
+
+    def _use_changed_files(self) -> None:
+        """A channel of gRPC keeps the certificates that it was made with: new ones need another."""
+        used = self._current
+        if _stamps(self._tls) in (None, used.stamps):
+            return
+        try:
+            fresh = Coordinator(used.address, self._tls)
+        except ConfigError:
+            # Not all of them are written yet.
+            return
+        self._replaced.append(used)
+        self._current = self._known[used.address] = fresh
 
     def _connect(self, address: str) -> Coordinator:
         existing = self._known.get(address)
         if existing is None:
             existing = self._known[address] = Coordinator(address, self._tls)
         return existing
+
+
+def _stamps(tls: TlsFiles | None) -> object:
+    """None without TLS, and while a file is missing."""
+    try:
+        return None if tls is None else tls.stamps()
+    except OSError:
+        return None

@@ -10,18 +10,19 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from .call_limits import CallLimits
 from .cluster import Cluster
 from .committed_after_all import committed_after_all, transport_failed
 from .errors import CancelledError, DeadlineError, InvariantError, UlyssesError
-from .exchange.owner_exchange import OwnerExchange, Receive, Send, owner_exchange
-from .exchange.step_channel import StepChannel
+from .exchange.data_path import OpenStep, StepTransfer
+from .exchange.owner_exchange import Receive, Send
 from .generated import coordinator_pb2
-from .plan import verify_plan
-from .wire.convert import Planned, StepKey, StepView, carried_tensors, planned_from_proto
-from .wire.rpc import error_from_call
+from .wire.convert import ExchangeView, Planned, StepKey, StepView, planned_from_proto
 
 #: How long a broken tensor link waits for the coordinator to say which rank was lost first.
 VERDICT_SECONDS = 0.8
+#: How long the call of a committed step may take to end.
+END_SECONDS = 1.0
 
 
 class Transfers(NamedTuple):
@@ -36,11 +37,11 @@ class StepCall:
     """One pass of one call, as this owner takes part in it."""
 
     key: StepKey
-    view: StepView
+    view: StepView | ExchangeView
     forward: StepKey | None
     release_forward: bool
-    #: The exchange, and the names of the inputs that a backward brings.
-    transfers: Callable[[OwnerExchange, str], Transfers]
+    #: Checks the plan that came, and says what to send and where results go.
+    transfers: Callable[[Planned], Transfers]
 
 
 @dataclass(frozen=True)
@@ -48,65 +49,70 @@ class StepOutcome:
     #: With the attempt that committed.
     key: StepKey
     planned: Planned
-    exchange: OwnerExchange
     bytes_sent: int
     bytes_received: int
 
 
-def run_step(cluster: Cluster, call: StepCall, deadline_at: float) -> StepOutcome:
+def run_step(cluster: Cluster, call: StepCall, limits: CallLimits) -> StepOutcome:
     """Raises the step's first cause: when a rank dies, the error names that rank and not the link which noticed."""
-    options = cluster.options
+    options, deadline_at = cluster.options, limits.deadline_at
+    # An exchange alone goes from owner to owner, who cannot dial each other.
+    direct = cluster.path.direct and not isinstance(call.view, ExchangeView)
     request = coordinator_pb2.PlanStepRequest(
         step=call.key.to_proto(),
         owner_index=options.owner_index,
         owner_count=options.owner_count,
-        view=call.view.to_proto(),
+        **_operation(call.view),
         forward=None if call.forward is None else call.forward.to_proto(),
         release_forward=call.release_forward,
+        direct=direct,
     )
     cluster.require_open()
     verdict = _Verdict(cluster, request, call.key, deadline_at)
+    limits.cancellation.listen(verdict.cancel)
     try:
         planned = verdict.planned(deadline_at)
         cluster.contacted = True
-        verify_plan(planned.plan)
         key = replace(call.key, attempt=planned.attempt)
-        exchange = owner_exchange(planned.plan, options.owner_index)
         if planned.aligned_by_policy:
             cluster.warn_once(
                 f"KV-cache policy {planned.kv_cache_policy} makes the exchange aligned: shards have to be equal and "
                 "heads divide by cp_size; kv_cache_policy_unaligned (--kv-cache-policy-unaligned) leaves it unaligned"
             )
-        carried = "" if key.passing == "forward" else carried_tensors(call.view.keep, planned.kv_cache_policy)
-        sends, receives = call.transfers(exchange, carried)
-        channel = StepChannel(key, planned.epoch, receives, sends)
-        _move_rows(cluster, planned, channel, sends, verdict, deadline_at)
-        return StepOutcome(key, planned, exchange, channel.bytes_sent, channel.bytes_received)
+        sends, receives = call.transfers(planned)
+        transfer = StepTransfer(key, planned.epoch, sends, receives)
+        bytes_sent, bytes_received = _move_rows(cluster, planned, transfer, direct, verdict, deadline_at)
+        return StepOutcome(key, planned, bytes_sent, bytes_received)
     finally:
+        limits.cancellation.ignore(verdict.cancel)
         verdict.close()
 
 
+def _operation(view: StepView | ExchangeView) -> dict[str, Any]:
+    return {"exchange" if isinstance(view, ExchangeView) else "view": view.to_proto()}
+
+
 def _move_rows(
-    cluster: Cluster,
-    planned: Planned,
-    channel: StepChannel,
-    sends: Sequence[Send],
-    verdict: _Verdict,
-    deadline_at: float,
-) -> None:
-    relay = planned.ranks[cluster.options.owner_index % len(planned.ranks)]
-    cluster.drop_other_links(planned.ranks)
-    link = cluster.open_step(relay, channel)
+    cluster: Cluster, planned: Planned, transfer: StepTransfer, direct: bool, verdict: _Verdict, deadline_at: float
+) -> tuple[int, int]:
+    """Bytes sent and received."""
+    step: OpenStep | None = None
     try:
-        verdict.tell(channel)
-        for send in sends:
-            link.send(channel, send)
-        if not channel.wait(deadline_at):
+        step = cluster.path.open_step(transfer, planned.ranks, direct, deadline_at)
+        verdict.tell(step)
+        step.send_all()
+        if not step.wait(deadline_at):
             raise DeadlineError("the deadline passed while rows were on their way")
     except UlyssesError as seen:
-        raise verdict.first_cause(seen) from None
+        cause = verdict.first_cause(seen)
+        # Of a committed step every rank has its rows: what broke did so too late to matter, and acks may be gone.
+        complete = not transfer.receives if step is None else step.complete
+        if cause is not None or not complete:
+            raise cause or seen from None
     finally:
-        cluster.close_step(channel)
+        if step is not None:
+            step.close()
+    return (0, 0) if step is None else (step.bytes_sent, step.bytes_received)
 
 
 class _Verdict:
@@ -125,7 +131,7 @@ class _Verdict:
         self._planned: Planned | None = None
         self._failure: UlyssesError | None = None
         self._committed = False
-        self._channel: StepChannel | None = None
+        self._step: OpenStep | None = None
         self._thread = threading.Thread(target=self._read, name="ulysses-step", daemon=True)
         self._thread.start()
 
@@ -140,22 +146,40 @@ class _Verdict:
                 self._changed.wait(min(left, 1.0))
             return self._planned
 
-    def tell(self, channel: StepChannel) -> None:
-        """From now on the channel hears how the step ends."""
+    def tell(self, step: OpenStep) -> None:
+        """From now on the step hears how it ends."""
         with self._changed:
-            self._channel = channel
+            self._step = step
             self._pass_on()
+            if isinstance(self._failure, CancelledError):
+                raise self._failure
 
-    def first_cause(self, seen: UlyssesError) -> UlyssesError:
-        """The coordinator's verdict if it comes soon, else what this owner saw itself."""
+    def first_cause(self, seen: UlyssesError) -> UlyssesError | None:
+        """The coordinator's verdict if it comes soon, none for a commit; else what this owner saw itself."""
         deadline_at = time.monotonic() + VERDICT_SECONDS
         with self._changed:
             while self._failure is None and not self._committed and time.monotonic() < deadline_at:
                 self._changed.wait(deadline_at - time.monotonic())
+            if self._committed:
+                return None
             return seen if self._failure is None else self._failure
+
+    def cancel(self) -> None:
+        """The caller gave the step up: every wait for it ends."""
+        cancelled = CancelledError("the call was cancelled")
+        with self._changed:
+            self._failure = self._failure or cancelled
+            if self._step is not None:
+                self._step.fail(cancelled)
+            self._changed.notify_all()
+        self._call.cancel()
 
     def close(self) -> None:
         self._ended.set()
+        if self._committed:
+            # The coordinator ends the call. Were it cancelled instead, Node would end the connection after 1000 resets
+            # more than 33 per second, as an attack.
+            self._thread.join(END_SECONDS)
         self._call.cancel()
         self._thread.join()
 
@@ -171,14 +195,14 @@ class _Verdict:
                     self._pass_on()
                     self._changed.notify_all()
         except grpc.RpcError as error:
-            failure = error_from_call(error, "PlanStep")
+            failure = self._coordinator.error_of(error, "PlanStep")
         except UlyssesError as error:
             failure = error
         committed = self._committed or self._settle(failure)
         with self._changed:
             self._committed = committed
             if not committed:
-                self._failure = failure
+                self._failure = self._failure or failure
             self._pass_on()
             self._changed.notify_all()
 
@@ -190,9 +214,9 @@ class _Verdict:
         return committed_after_all(self._coordinator, self._options.owner_index, key, self._deadline_at, self._ended)
 
     def _pass_on(self) -> None:
-        if self._channel is None:
+        if self._step is None:
             return
         if self._committed:
-            self._channel.committed()
+            self._step.committed()
         elif self._failure is not None and not isinstance(self._failure, CancelledError):
-            self._channel.fail(self._failure)
+            self._step.fail(self._failure)

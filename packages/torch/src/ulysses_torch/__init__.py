@@ -26,9 +26,12 @@ from ulysses_client.errors import (
     UnsupportedError,
 )
 from ulysses_client.plan import DefaultGatherSizeCalculator, DynamicGatherSizeCalculator, GatherSizeCalculator
+from ulysses_client.wire.tls import TlsFiles
 
 from .arguments import add_arguments
 from .attention import UlyssesContextAttention
+from .pending_attention import PendingAttention
+from .tensor_exchange import Exchanged, ExchangeReport, exchange
 from .transformers import register_transformers
 
 __all__ = [
@@ -38,6 +41,8 @@ __all__ = [
     "DeadlineError",
     "DefaultGatherSizeCalculator",
     "DynamicGatherSizeCalculator",
+    "ExchangeReport",
+    "Exchanged",
     "ForbiddenError",
     "GatherSizeCalculator",
     "HandleGoneError",
@@ -45,10 +50,12 @@ __all__ = [
     "LeaseLostError",
     "OverloadedError",
     "PeerLostError",
+    "PendingAttention",
     "PlanInvalidError",
     "ShapeMismatchError",
     "StaleEpochError",
     "StepMismatchError",
+    "TlsFiles",
     "UlyssesContextAttention",
     "UlyssesError",
     "UlyssesWarning",
@@ -56,5 +63,6 @@ __all__ = [
     "UnsupportedError",
     "add_arguments",
     "connect",
+    "exchange",
     "register_transformers",
 ]

@@ -20,7 +20,10 @@ from ulysses_client.run_step import StepOutcome
 from ulysses_client.wire.convert import Keep, KvCacheChoice
 
 from . import ops
+from .core_attention import CoreAttention, CoreCaller, attend_around, require_left_to_core
+from .core_exchanges import CoreCall, CoreGatherSizes
 from .cp_group import CpGroup, cluster_of
+from .pending_attention import PendingAttention
 from .runtime import AttentionRuntime
 from .shards import check_inputs, row_dimension
 
@@ -32,13 +35,15 @@ LAYOUTS = ("sbhd", "bshd", "thd")
 class UlyssesContextAttention(nn.Module):
     """Attention over a sequence that is cut over several owners, computed by a cluster.
 
-    `core_attention` None means that the ranks' devices compute. `cp_group` is a cluster from `connect`, a
-    `torch.distributed` group whose members each hold a shard (its address is in ULYSSES_ADDRESS), or both as a pair.
+    `core_attention` None means that the ranks' devices compute. A module or a function of one's own is called on whole
+    sequences of some heads, which the cluster exchanges: one owner per rank, or one that holds everything. `cp_group`
+    is a cluster from `connect`, a `torch.distributed` group whose members each hold a shard (its address is in
+    ULYSSES_ADDRESS), or both as a pair.
     """
 
     def __init__(
         self,
-        core_attention: nn.Module | None,
+        core_attention: CoreAttention | None,
         cp_group: CpGroup,
         *,
         gather_size_calculator: GatherSizeCalculator | None = None,
@@ -65,10 +70,13 @@ class UlyssesContextAttention(nn.Module):
         kv_cache_policy: `none`, `half`, `full` or `auto`: how much of K and V ranks do not keep but get again in
             backward; half and full align the exchange unless `kv_cache_policy_unaligned`. Default: the cluster's.
         kv_cache_budget_bytes: with `auto`, most bytes that one rank keeps of one forward. Default: the cluster's.
+
+        A core attention of one's own masks and scales by itself, so these options are refused with it, like those about
+        what ranks compute and keep.
         """
         super().__init__()
-        if core_attention is not None:
-            expected = "None, which means the ranks' devices"
+        if core_attention is not None and not callable(core_attention):
+            expected = "a module, a function, or None, which means the ranks' devices"
             raise field_error(UnsupportedError, "core_attention", type(core_attention).__name__, expected)
         if layout not in LAYOUTS:
             raise field_error(UnsupportedError, "layout", layout, f"one of {', '.join(LAYOUTS)}")
@@ -79,6 +87,19 @@ class UlyssesContextAttention(nn.Module):
         if kv_cache_policy not in (None, *KV_CACHE_CHOICES):
             expected = f"one of {', '.join(KV_CACHE_CHOICES)}"
             raise field_error(UnsupportedError, "kv_cache_policy", kv_cache_policy, expected)
+        if core_attention is not None:
+            require_left_to_core(
+                {
+                    "causal": (causal, False, "False, as it masks itself,"),
+                    "window_size": (window_size, (-1, -1), "(-1, -1), as it masks itself,"),
+                    "softmax_scale": (softmax_scale, None, "None, as it scales itself,"),
+                    "strategy": (strategy if strategy != "heads" else None, None, "heads or None, whole heads,"),
+                    "keep": (keep if keep != "none" else "store", "store", "store or none"),
+                    "kv_cache_policy": (kv_cache_policy if kv_cache_policy != "none" else None, None, "none or None"),
+                    "kv_cache_budget_bytes": (kv_cache_budget_bytes, None, "None, as ranks keep nothing,"),
+                }
+            )
+        self._core_attention = core_attention
         self._runtime = AttentionRuntime(cluster_of(cp_group))
         self._runtime_number = self._runtime.number
         self._calculator = gather_size_calculator or DynamicGatherSizeCalculator()
@@ -89,7 +110,38 @@ class UlyssesContextAttention(nn.Module):
         self._keep: Keep = keep
         self._kv_cache = (kv_cache_policy, kv_cache_budget_bytes, kv_cache_policy_unaligned)
 
-    def forward(
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """
+        q: [s_local, b, h, d] float32, bfloat16 or float16 (or as `layout` says), h % h_kv == 0, d from 1 to 256.
+        k, v: [s_local, b, h_kv, d] like q.
+        attention_mask: bool or integer, not zero where visible, of the whole sequence: [s] or [b, s] of keys, or
+            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused.
+        attention_mask_lengths: [b] integer, length of each sample as the attention mask has it.
+        cu_seqlens_q, cu_seqlens_kv: [samples + 1] integer running sums of the whole packed sequence.
+        Other keywords reach a calculator's `calculate` untouched; a core attention of one's own gets whatever it takes
+        of all that follows v.
+        Returns out, shaped like q.
+        """
+        out: Tensor
+        if self._core_attention is not None:
+            out = self._around_core(self._core_attention, q, k, v, args, kwargs)
+        else:
+            out, _ = ops.attention(*self._operands(q, k, v, *args, **kwargs))
+        return out
+
+    # A thread cannot be part of a graph, so a compiler leaves it alone.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def start(self, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> PendingAttention:
+        """Begins what a call of the module does, and returns while it runs: several may be in flight, begun in the same
+        order on all owners. `wait()` of the result gives out, with the graph that gradients had been enabled for here.
+        """
+        if self._core_attention is not None:
+            expected = "None: a core attention of your own computes in its caller's thread"
+            raise field_error(UnsupportedError, "core_attention", type(self._core_attention).__name__, expected)
+        operands = self._operands(q, k, v, *args, **kwargs)
+        return PendingAttention(self._runtime.cluster, ops.prepare_forward(*operands), operands[:3])
+
+    def _operands(
         self,
         q: Tensor,
         k: Tensor,
@@ -102,17 +154,7 @@ class UlyssesContextAttention(nn.Module):
         attention_bias: Tensor | None = None,
         dropout_p: float = 0.0,
         **kwargs: Any,
-    ) -> Tensor:
-        """
-        q: [s_local, b, h, d] float32, bfloat16 or float16 (or as `layout` says), h % h_kv == 0, d from 1 to 256.
-        k, v: [s_local, b, h_kv, d] like q.
-        attention_mask: bool or integer, not zero where visible, of the whole sequence: [s] or [b, s] of keys, or
-            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused.
-        attention_mask_lengths: [b] integer, length of each sample as the attention mask has it.
-        cu_seqlens_q, cu_seqlens_kv: [samples + 1] integer running sums of the whole packed sequence.
-        kwargs: reach a calculator's `calculate` untouched.
-        Returns out, shaped like q.
-        """
+    ) -> tuple[Any, ...]:
         if attention_bias is not None:
             raise field_error(UnsupportedError, "attention_bias", "a tensor", "None: biases are not computed")
         if dropout_p != 0:
@@ -123,8 +165,7 @@ class UlyssesContextAttention(nn.Module):
         size_q, size_kv, calculator, client_calculator = self._gather_sizes(
             q, k, v, extent, attention_mask_lengths, kwargs
         )
-        out: Tensor
-        out, _ = ops.attention(
+        return (
             q,
             k,
             v,
@@ -147,6 +188,35 @@ class UlyssesContextAttention(nn.Module):
             self._keep if wants_gradients(q, k, v) else "none",
             *self._kv_cache,
         )
+
+    # It waits for other owners between pieces of a graph, so a compiler leaves it alone.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _around_core(
+        self, core: CoreAttention, q: Tensor, k: Tensor, v: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
+        cluster = self._runtime.cluster
+        # Numbered before anything can be refused: calls are numbered as they are made, on every owner.
+        call = CoreCall(cluster, row_dimension(self._layout), 1 if self._layout == "thd" else 2)
+        q, k, v = autocast(q), autocast(k), autocast(v)
+        check_inputs(q, k, v, self._layout)
+        mask = kwargs.get("attention_mask", args[0] if args else None)
+        extent = mask.shape[-1] if isinstance(mask, Tensor) and mask.dim() else None
+        lengths = kwargs.get("attention_mask_lengths")
+        size_q, size_kv, calculator, own = self._gather_sizes(q, k, v, extent, lengths, kwargs)
+        if calculator == "dynamic":
+            # The shards of the other owners do not matter: the mask says it all.
+            known = {
+                "attention_mask_lengths": None if lengths is None else lengths.tolist(),
+                "attention_mask_extent": extent,
+                "layout": self._layout,
+            }
+            size_q = size_kv = DynamicGatherSizeCalculator().calculate(**known)
+        aligned = calculator == "default" or (own is not None and None in (size_q, size_kv))
+        caller = CoreCaller(core, args, kwargs, own is not None)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._keep != "none"):
+            out = attend_around(cluster, caller, call, (q, k, v), CoreGatherSizes(size_q, size_kv, aligned))
+        if call.last is not None:
+            self._runtime.last_outcome = call.last.step
         return out
 
     @property

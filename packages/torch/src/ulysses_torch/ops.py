@@ -9,17 +9,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ulysses_client.attention_step import QkvShards, forward
+from ulysses_client.attention_step import QkvShards, StoredForward, forward, start_call
 from ulysses_client.errors import ShapeMismatchError, UnsupportedError, field_error
 from ulysses_client.plan import Mask, RowRange, Segments, ValidRanges, classify_mask, float32
 from ulysses_client.wire.convert import StepView
 
-from .runtime import forward_of, keep_forward, no_forward, runtime_of
-from .shards import DTYPES, host_shard, result_like, row_dimension, writable_shard
+from .runtime import AttentionRuntime, forward_of, keep_forward, no_forward, runtime_of, started_forward
+from .shards import DTYPES, host_shards, result_like, row_dimension, to_device, writable_shard
 
 
-@torch.library.custom_op("ulysses::attention", mutates_args=())
-def attention(
+class PreparedForward:
+    """A forward that has its number; `run` computes it, in whatever thread."""
+
+    def __init__(self, runtime: AttentionRuntime, view: StepView, q: Tensor, k: Tensor, v: Tensor) -> None:
+        self._runtime = runtime
+        self._view = view
+        self.layout = view.layout
+        self._device = q.device
+        self._out = result_like(q)
+        self._inputs = QkvShards(*host_shards(view.layout, q, k, v))
+        self.started = start_call(runtime.cluster)
+
+    def run(self) -> StoredForward:
+        out = writable_shard(self._out, self._view.layout)
+        return forward(self._runtime.cluster, self._view, self._inputs, out, self.started)
+
+    def results(self, stored: StoredForward) -> tuple[Tensor, Tensor]:
+        """`out` like q, and the handle that backward needs."""
+        self._runtime.last_outcome = stored.outcome
+        handle = no_forward() if self._view.keep == "none" else keep_forward(stored)
+        return to_device(self._out, self._device), handle
+
+
+def prepare_forward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -43,8 +65,7 @@ def attention(
     kv_cache_policy: str | None,
     kv_cache_budget_bytes: int | None,
     kv_cache_policy_unaligned: bool,
-) -> tuple[Tensor, Tensor]:
-    """`out` like q, and the handle that backward needs."""
+) -> PreparedForward:
     owner = runtime_of(runtime)
     rows, heads = row_dimension(layout), q.dim() - 2  # type: ignore[arg-type]
     batch = 1 if layout == "thd" else q.shape[1 - rows]
@@ -75,14 +96,76 @@ def attention(
         kv_cache_budget_bytes=kv_cache_budget_bytes,
         kv_cache_policy_unaligned=kv_cache_policy_unaligned,
     )
-    out = result_like(q)
-    inputs = QkvShards(*(host_shard(tensor, layout) for tensor in (q, k, v)))  # type: ignore[arg-type]
-    stored = forward(owner.cluster, view, inputs, writable_shard(out, layout))  # type: ignore[arg-type]
-    owner.last_outcome = stored.outcome
-    return out.to(q.device), no_forward() if keep == "none" else keep_forward(stored)
+    return PreparedForward(owner, view, q, k, v)
+
+
+@torch.library.custom_op("ulysses::attention", mutates_args=())
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attention_mask: Tensor | None,
+    attention_mask_lengths: Tensor | None,
+    cu_seqlens_q: Tensor | None,
+    cu_seqlens_kv: Tensor | None,
+    valid_q: Tensor | None,
+    valid_kv: Tensor | None,
+    runtime: int,
+    layout: str,
+    left: int | None,
+    right: int | None,
+    scale: float,
+    strategy: str | None,
+    gather_size_q: int | None,
+    gather_size_kv: int | None,
+    calculator: str | None,
+    client_calculator: str | None,
+    keep: str,
+    kv_cache_policy: str | None,
+    kv_cache_budget_bytes: int | None,
+    kv_cache_policy_unaligned: bool,
+) -> tuple[Tensor, Tensor]:
+    """`out` like q, and the handle that backward needs."""
+    prepared = prepare_forward(
+        q,
+        k,
+        v,
+        attention_mask,
+        attention_mask_lengths,
+        cu_seqlens_q,
+        cu_seqlens_kv,
+        valid_q,
+        valid_kv,
+        runtime,
+        layout,
+        left,
+        right,
+        scale,
+        strategy,
+        gather_size_q,
+        gather_size_kv,
+        calculator,
+        client_calculator,
+        keep,
+        kv_cache_policy,
+        kv_cache_budget_bytes,
+        kv_cache_policy_unaligned,
+    )
+    return prepared.results(prepared.run())
+
+
+@torch.library.custom_op("ulysses::finish_attention", mutates_args=())
+def finish_attention(q: Tensor, k: Tensor, v: Tensor, number: int, layout: str) -> tuple[Tensor, Tensor]:
+    """The same of a forward that was started."""
+    return started_forward(number).finish()
 
 
 @attention.register_fake
+def _(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return q.new_empty(q.shape), torch.empty(1, dtype=torch.int64, device="cpu")
+
+
+@finish_attention.register_fake
 def _(q: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return q.new_empty(q.shape), torch.empty(1, dtype=torch.int64, device="cpu")
 
@@ -93,10 +176,10 @@ def attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dq like q, dk and dv like k. The inputs are read again when forward must be repeated."""
     results = [result_like(tensor) for tensor in (q, k, v)]
-    inputs = QkvShards(*(host_shard(tensor, layout) for tensor in (q, k, v)))  # type: ignore[arg-type]
+    *inputs, upstream = host_shards(layout, q, k, v, dout)  # type: ignore[arg-type]
     shards = [writable_shard(result, layout) for result in results]  # type: ignore[arg-type]
-    forward_of(handle).backward(inputs, host_shard(dout, layout), *shards)  # type: ignore[arg-type]
-    dq, dk, dv = (result.to(q.device) for result in results)
+    forward_of(handle).backward(QkvShards(*inputs), upstream, *shards)
+    dq, dk, dv = (to_device(result, q.device) for result in results)
     return dq, dk, dv
 
 
@@ -105,25 +188,35 @@ def _(dout: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, T
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
-def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save_attention(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _save_for_backward(ctx, inputs, output, layout=inputs[10])
+
+
+def _save_finished(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _save_for_backward(ctx, inputs, output, layout=inputs[4])
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor], *, layout: str) -> None:
     q, k, v = inputs[:3]
-    ctx.layout = inputs[10]
+    ctx.layout = layout
+    ctx.others = len(inputs) - 3
     # The handle is saved like a tensor, so that checkpointing drops it with the rest.
     ctx.save_for_backward(q, k, v, output[1])
 
 
 def _backward(ctx: Any, dout: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if dout is None:
-        return (None,) * 23
+        return (None,) * (3 + int(ctx.others))
     q, k, v, handle = ctx.saved_tensors
-    return (*attention_backward(dout, q, k, v, handle, ctx.layout), *(None,) * 20)
+    return (*attention_backward(dout, q, k, v, handle, ctx.layout), *(None,) * int(ctx.others))
 
 
 def _refuse_double_backward(ctx: Any, *_: Tensor | None) -> None:
     raise field_error(UnsupportedError, "create_graph", True, "False: gradients are of the first order")
 
 
-attention.register_autograd(_backward, setup_context=_save_for_backward)
+attention.register_autograd(_backward, setup_context=_save_attention)
+finish_attention.register_autograd(_backward, setup_context=_save_finished)
 attention_backward.register_autograd(_refuse_double_backward)
 
 

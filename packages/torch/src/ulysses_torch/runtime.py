@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,12 @@ from ulysses_client.run_step import StepOutcome
 _numbers = itertools.count(1)
 _runtimes: weakref.WeakValueDictionary[int, AttentionRuntime] = weakref.WeakValueDictionary()
 _forwards: dict[int, StoredForward] = {}
+_started: weakref.WeakValueDictionary[int, StartedForward] = weakref.WeakValueDictionary()
+
+
+class StartedForward(Protocol):
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """Waits for `out` and the handle that backward needs."""
 
 
 class AttentionRuntime:
@@ -43,6 +49,13 @@ def runtime_of(number: int) -> AttentionRuntime:
     if runtime is None:
         raise InvariantError("the module of this attention call is gone")
     return runtime
+
+
+def keep_started(started: StartedForward) -> int:
+    """Its number, by which an operator finds it while its caller holds it."""
+    number = next(_numbers)
+    _started[number] = started
+    return number
 
 
 class _HandleMemory(np.ndarray[Any, np.dtype[np.int64]]):
@@ -68,6 +81,13 @@ def forward_of(handle: Tensor) -> StoredForward:
     if stored is None:
         raise InvariantError("the handle of this forward is gone")
     return stored
+
+
+def started_forward(number: int) -> StartedForward:
+    started = _started.get(number)
+    if started is None:
+        raise InvariantError("the attention that was started is gone")
+    return started
 
 
 def _drop_forward(number: int) -> None:

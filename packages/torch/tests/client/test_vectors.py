@@ -15,6 +15,7 @@ from ulysses_client.plan import (
     Segments,
     StepSpec,
     ValidRanges,
+    granules_of,
     pair_segments,
     plan_text,
     rank_tables,
@@ -91,6 +92,18 @@ def test_spec_and_cuts_give_the_segments_of_every_owner(vector: dict[str, Any]) 
             lines += [f"kv {' '.join(map(str, segment))}\n" for segment in pair.kv]
         digests.append(hashlib.sha256("".join(lines).encode()).hexdigest())
     assert digests == vector["segmentDigests"]
+
+
+@each_vector
+def test_spec_and_cuts_give_the_granules_of_every_rank(vector: dict[str, Any]) -> None:
+    plan = plan_of(vector)
+    digests = []
+    for granules in granules_of(plan, rank_tables(plan)):
+        lines = [
+            f"granule {unit} {begin} {end} {' '.join(map(str, keys or '--'))}\n" for unit, begin, end, keys in granules
+        ]
+        digests.append(hashlib.sha256("".join(lines).encode()).hexdigest())
+    assert digests == vector["granuleDigests"]
 
 
 @each_vector

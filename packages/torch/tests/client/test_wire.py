@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ulysses_client.errors import ERROR_CLASSES, InvariantError, ShapeMismatchError, error_of, field_error
 from ulysses_client.generated import tensor_pb2, tensor_plane_pb2
 from ulysses_client.wire.convert import StepKey
-from ulysses_client.wire.slices import TENSORS, decode_slice, encode_slice, place_payload
+from ulysses_client.wire.slices import CHUNK_BYTES, TENSORS, chunks_of, decode_slice, encode_slice, place_payload
 
 KEY = StepKey("job", "session", 7, "backward", 2)
 TABLE = Path(__file__).parents[4] / "packages/errors/src/codes.ts"
@@ -41,7 +41,8 @@ def test_a_slice_is_what_protobuf_makes_of_it(
 ) -> None:
     memory = np.arange(20 * 2 * row_bytes).astype(np.uint8).reshape(20, 2, row_bytes)
     rows = memory[:, 1] if strided else memory[:10].reshape(20, row_bytes)
-    message = encode_slice(epoch, KEY, 3, 1, "dout", segment, rows, 4, count)
+    piece = rows[4 : 4 + count]
+    message = encode_slice(epoch, KEY, 3, 1, "dout", segment, 20 * row_bytes, 4 * row_bytes, piece)
     expected = tensor_plane_pb2.Slice(
         epoch=epoch,
         step=KEY.to_proto(),
@@ -71,9 +72,27 @@ def test_a_slice_is_read_as_protobuf_reads_it(payload: bytes, tensor: str) -> No
     assert rows.tobytes() == payload
 
 
+@pytest.mark.parametrize("tensor", sorted(TENSORS))
+def test_only_what_is_exchanged_alone_goes_to_an_owner(tensor: str) -> None:
+    message = encode_slice(1, KEY, 0, 2, tensor, 0, 8, 0, np.zeros((1, 8), np.uint8))
+    destination = tensor_plane_pb2.PushRequest.FromString(message).slice.destination
+    role = "ROLE_OWNER" if tensor == "exchanged" else "ROLE_RANK"
+    assert destination == tensor_pb2.Party(role=role, index=2)
+
+
+@pytest.mark.parametrize(("rows", "row_bytes"), [(5, CHUNK_BYTES // 2 - 3), (3, 2 * CHUNK_BYTES + 1), (0, 8), (4, 0)])
+def test_a_segment_is_cut_into_messages_of_at_most_one_chunk(rows: int, row_bytes: int) -> None:
+    segment = np.random.default_rng(0).integers(0, 256, (rows, row_bytes + 1), np.uint8)[:, 1:]
+    landed = bytearray(segment.size)
+    for offset, piece in chunks_of(segment):
+        assert piece.size <= CHUNK_BYTES
+        landed[offset : offset + piece.size] = piece.tobytes()
+    assert landed == segment.tobytes()
+
+
 @pytest.mark.parametrize("cut", [1, 2, 5, 20, -1])
 def test_a_cut_slice_is_refused(cut: int) -> None:
-    message = encode_slice(1, KEY, 0, 0, "q", 0, np.zeros((3, 8), np.uint8), 0, 3)
+    message = encode_slice(1, KEY, 0, 0, "q", 0, 24, 0, np.zeros((3, 8), np.uint8))
     with pytest.raises(InvariantError):
         decode_slice(message[:cut])
 

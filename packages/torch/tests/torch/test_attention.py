@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.cluster import TestCluster, running_cluster
+from ulysses_client.exchange.data_path import DataPathName
 from ulysses_torch import (
     Cluster,
     DefaultGatherSizeCalculator,
@@ -23,10 +24,12 @@ from ulysses_torch import (
 
 from .parity import expect_parity, local_attention, random_inputs, results
 
+pytestmark = pytest.mark.usefixtures("data_path")
 
-@pytest.fixture(scope="module")
-def connection(cluster: TestCluster) -> Iterator[Cluster]:
-    with connect(cluster.address) as connected:
+
+@pytest.fixture
+def connection(cluster: TestCluster, data_path: DataPathName) -> Iterator[Cluster]:
+    with connect(cluster.address, data_path=data_path) as connected:
         yield connected
 
 
@@ -299,7 +302,7 @@ def test_what_cannot_be_computed_is_refused_by_name(
 
 def test_options_that_are_not_computed_are_refused(connection: Cluster) -> None:
     for options, field in (
-        ({"core_attention": torch.nn.Identity()}, "core_attention"),
+        ({"core_attention": "flash"}, "core_attention"),
         ({"dropout_p": 0.1}, "dropout_p"),
         ({"layout": "bhsd"}, "layout"),
         ({"keep": "all"}, "keep"),
@@ -334,3 +337,13 @@ def test_a_forward_whose_connection_was_closed_says_so(cluster: TestCluster) -> 
     with pytest.raises(Exception, match="closed") as refused:
         out.backward(dout)
     assert not isinstance(refused.value, HandleGoneError)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: staging through pinned memory was not run")
+def test_cuda_tensors_give_the_bits_of_host_tensors(connection: Cluster) -> None:
+    inputs = random_inputs((127, 2, 6, 32), 2, torch.bfloat16)
+    attention = UlyssesContextAttention(None, connection, causal=True)
+    there = results(attention, *(tensor.cuda() for tensor in inputs))
+    for got, want in zip(there, results(attention, *inputs), strict=True):
+        assert got.device.type == "cuda"
+        assert torch.equal(got.cpu(), want)

@@ -1,5 +1,8 @@
 """The largest case, for `npm run test:torch:full`: minutes of float64 arithmetic."""
 
+import os
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,10 +13,14 @@ from ulysses_torch import UlyssesContextAttention, connect
 
 from .parity import FLOOR, random_inputs, results
 
+# PyTorch's bf16 backward takes most of the time, and its largest error over fewer heads only allows less.
+PEER_HEADS = 8
+
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_8190_rows_of_32_heads_on_8_ranks_in_bf16_with_all_gradients() -> None:
+    torch.set_num_threads(os.cpu_count() or 1)
     inputs = random_inputs((8190, 2, 32, 128), 32, torch.bfloat16)
     with running_cluster(8) as cluster, connect(cluster.address, deadline_ms=600_000) as connected:
         got = results(UlyssesContextAttention(None, connected, causal=True), *inputs)
@@ -24,12 +31,12 @@ def test_8190_rows_of_32_heads_on_8_ranks_in_bf16_with_all_gradients() -> None:
 
     worst = torch.zeros(4, dtype=torch.float64)
     peer = torch.zeros(4, dtype=torch.float64)
-    for batch in range(2):
-        for head in range(32):
-            one = [tensor[:, batch, head] for tensor in inputs]
-            exact = results(local, *(tensor.double() for tensor in one))
-            own = results(local, *one)
-            for index, (want, theirs, ours) in enumerate(zip(exact, own, got, strict=True)):
+    for batch, head in product(range(2), range(32)):
+        one = [tensor[:, batch, head] for tensor in inputs]
+        exact = results(local, *(tensor.double() for tensor in one))
+        for index, (want, ours) in enumerate(zip(exact, got, strict=True)):
+            worst[index] = max(worst[index], (ours[:, batch, head].double() - want).abs().max())
+        if head % PEER_HEADS == 0:
+            for index, (want, theirs) in enumerate(zip(exact, results(local, *one), strict=True)):
                 peer[index] = max(peer[index], (theirs.double() - want).abs().max())
-                worst[index] = max(worst[index], (ours[:, batch, head].double() - want).abs().max())
     assert (worst <= 2 * peer + FLOOR).all(), f"out, dq, dk, dv: {worst} from float64, PyTorch's own {peer}"

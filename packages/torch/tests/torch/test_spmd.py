@@ -17,7 +17,7 @@ from .parity import expect_parity, local_attention, random_inputs
 PROGRAM = """
 import sys
 import torch, torch.distributed as dist
-from ulysses_torch import UlyssesContextAttention, connect
+from ulysses_torch import StepMismatchError, UlyssesContextAttention, connect
 from tests.torch.parity import random_inputs, results
 
 dist.init_process_group("gloo")
@@ -32,23 +32,24 @@ parts = results(lambda q, k, v: first(q, k, v), *shards)
 again = results(lambda q, k, v: second(q, k, v), *shards)
 assert all(torch.equal(a, b) for a, b in zip(parts, again))
 torch.save(parts, f"{sys.argv[1]}/{rank}.pt")
+with connect(sys.argv[4], job=f"job-{rank}") as own:
+    try:
+        UlyssesContextAttention(None, (dist.new_group(), own))
+    except StepMismatchError as error:
+        # One write: two processes share the pipe.
+        print(f"{error.message} {error.details['peer']}\\n", end="", flush=True)
 dist.barrier()
 dist.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize(("splits", "how"), [([40, 1, 22, 64], "environment"), ([60, 67], "both")])
-def test_a_process_group_says_who_the_owners_are(
-    cluster: TestCluster, tmp_path: Path, splits: list[int], how: str
+@pytest.mark.parametrize(("splits", "how", "data_path"), [([126, 1], "environment", ""), ([60, 67], "both", "grpcio")])
+def test_a_process_group_says_who_the_owners_are_and_that_their_jobs_differ(
+    cluster: TestCluster, tmp_path: Path, splits: list[int], how: str, data_path: str
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    root = Path(__file__).parents[2]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}",
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "ULYSSES_DATA_PATH": data_path}
     environment.pop("ULYSSES_ADDRESS", None)
     if how == "environment":
         environment["ULYSSES_ADDRESS"] = cluster.address
@@ -66,6 +67,8 @@ def test_a_process_group_says_who_the_owners_are(
         )
     for got, want in zip(zip(*parts, strict=True), whole, strict=True):
         assert torch.equal(torch.cat(got), want)
+    said = "job is \"job-1\", expected 'job-0', as owner 0 has it owner 1"
+    assert finished.stdout.splitlines() == [said] * len(splits)
 
 
 def test_ctrl_c_ends_a_backward_that_waits(cluster: TestCluster) -> None:
@@ -87,10 +90,9 @@ def test_ctrl_c_ends_a_backward_that_waits(cluster: TestCluster) -> None:
         "    [owner.close() for owner in owners]\n"
         "    print('interrupted', [thread.name for thread in threading.enumerate()], flush=True)\n"
     )
-    root = Path(__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", program, cluster.address],
-        env={**os.environ, "PYTHONPATH": str(root / "src")},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         text=True,
     )

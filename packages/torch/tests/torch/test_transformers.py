@@ -118,6 +118,10 @@ def test_ten_steps_follow_local_attention(config: PreTrainedConfig, batch: Any) 
     data = [batch(rows, seed) for seed, rows in enumerate([47, 31, 64, 20, 33, 127, 40, 15, 50, 29])]
     ours, local = twins(config)
     assert losses(ours, data) == pytest.approx(losses(local, data), rel=5e-5)
+    evaluation = batch(127, 10)
+    with torch.no_grad():
+        got, want = (model.eval()(**evaluation).loss.item() for model in (ours, local))
+    assert got == pytest.approx(want, rel=5e-5)
 
 
 def test_qwen2_with_28_heads_on_8_ranks_follows_local_attention() -> None:

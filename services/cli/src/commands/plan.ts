@@ -3,7 +3,7 @@ import { helpText } from '@ulysses/runtime';
 import type { Command } from '../command.js';
 import { readConfig } from '../config.js';
 import { formatPlan } from '../plan/format-plan.js';
-import { PLAN_OPTIONS, planProblems, retentionOf, specOf } from '../plan/plan-options.js';
+import { PLAN_OPTIONS, PLAN_CHECKS, retentionOf, specOf } from '../plan/plan-options.js';
 
 const HELP = `ulysses plan: explains a step without a cluster: who computes which rows, and what travels.
 
@@ -22,7 +22,7 @@ export const plan: Command = {
   summary: 'explain a step: splits, units, bytes, balance, memory',
   help: HELP,
   async run(argv) {
-    const config = readConfig(PLAN_OPTIONS, argv, planProblems);
+    const config = readConfig(PLAN_OPTIONS, argv, PLAN_CHECKS);
     const planned = createPlan(specOf(config), config.contextParallelSize);
     const report = explainPlan(planned, retentionOf(config, planned));
     const tables = rankTables(planned);

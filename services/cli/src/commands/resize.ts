@@ -1,10 +1,11 @@
-import { connectCoordinator, type CoordinatorClient } from '@ulysses/rpc';
-import { durationOption, helpText, stringOption } from '@ulysses/runtime';
+import type { CoordinatorClient } from '@ulysses/rpc';
+import { durationOption, helpText } from '@ulysses/runtime';
 import type { Command } from '../command.js';
 import { named, readConfig } from '../config.js';
+import { LEADER_OPTIONS, askLeader, LEADER_CHECKS, openCoordinators } from '../leader.js';
 
 const OPTIONS = {
-  address: stringOption({ ...named('address'), valueName: 'HOST:PORT', help: 'The coordinator that leads.' }),
+  ...LEADER_OPTIONS,
   timeout: durationOption({
     ...named('timeout'),
     default: 30_000,
@@ -51,7 +52,7 @@ function change({ word, summary, operand, explanation, example, call, done }: Ch
     summary,
     help: `ulysses ${word}: ${summary}.
 
-Usage: ulysses ${word} ${operand} --address HOST:PORT [options]
+Usage: ulysses ${word} ${operand} (--address HOST:PORT[,…] | --rendezvous URL) [options]
 
 ${explanation}
 
@@ -59,16 +60,20 @@ ${helpText(OPTIONS)}
 
 Example: ${example}`,
     async run([text = '', ...argv]) {
-      const { address, timeout } = readConfig(OPTIONS, argv, () =>
-        /^\d{1,9}$/.test(text) ? [] : [`${operand} is ${JSON.stringify(text)}, expected a number`],
-      );
-      const coordinator = connectCoordinator(address);
+      const config = readConfig(OPTIONS, argv, [
+        () => (/^\d{1,9}$/.test(text) ? [] : [`${operand} is ${JSON.stringify(text)}, expected a number`]),
+        ...LEADER_CHECKS,
+      ]);
+      const { timeout } = config;
+      const coordinators = await openCoordinators(config, timeout);
       try {
+        // Asked once and only of one that leads: a change that may have happened is not asked for again.
+        const { coordinator } = await askLeader(coordinators, timeout);
         await call(coordinator, Number(text), timeout);
         console.log(done(Number(text)));
         return 0;
       } finally {
-        coordinator.close();
+        coordinators.close();
       }
     },
   };

@@ -1,8 +1,15 @@
 import { spawn } from 'node:child_process';
 import { UlyssesError } from '@ulysses/errors';
-import { createLogger, helpText, orAborted, switchOption, type Logger } from '@ulysses/runtime';
+import {
+  createLogger,
+  helpText,
+  orAborted,
+  switchOption,
+  type Logger,
+  type TlsFiles,
+} from '@ulysses/runtime';
 import type { Command } from '../command.js';
-import { CLUSTER_OPTIONS, clusterSettings } from '../cluster-options.js';
+import { CLUSTER_CHECKS, CLUSTER_OPTIONS, clusterSettings } from '../cluster-options.js';
 import { environmentWith, named, readConfig } from '../config.js';
 import { logEvent } from '../launcher/cluster-event.js';
 import { launchCluster, type Cluster, type ClusterSettings } from '../launcher/launch-cluster.js';
@@ -16,7 +23,8 @@ const OPTIONS = {
   }),
 };
 
-const HELP = `ulysses run: starts a cluster as "up" does, runs a command with ULYSSES_ADDRESS set to it, stops the cluster.
+const HELP = `ulysses run: starts a cluster as "up" does, runs a command with ULYSSES_ADDRESS (and ULYSSES_TLS_…) set to it, stops
+the cluster.
 
 Usage: ulysses run --context-parallel-size N [options] -- COMMAND [ARGUMENT...]
 
@@ -37,15 +45,16 @@ export const run: Command = {
   async run(argv) {
     const end = argv.indexOf('--');
     const [flags, command] = end === -1 ? [argv, []] : [argv.slice(0, end), argv.slice(end + 1)];
-    const config = readConfig(OPTIONS, flags, () =>
-      command.length > 0 ? [] : ['the command is missing, expected -- COMMAND [ARGUMENT...]'],
-    );
+    const config = readConfig(OPTIONS, flags, [
+      ...CLUSTER_CHECKS,
+      () => (command.length > 0 ? [] : ['the command is missing, expected -- COMMAND [ARGUMENT...]']),
+    ]);
     const settings = clusterSettings(config);
     const logger = createLogger({ name: 'run', level: config.logLevel });
     logger.info({ ...settings }, 'configuration');
     const cluster = await launch(settings, logger);
     try {
-      const exitCode = await runCommand(command, cluster);
+      const exitCode = await runCommand(command, cluster, settings);
       if (config.keepServing) await serve(cluster, logger);
       return exitCode;
     } finally {
@@ -73,11 +82,15 @@ async function launch(settings: ClusterSettings, logger: Logger): Promise<Cluste
 }
 
 /** The command's exit code; throws what ended the cluster when that comes first, after the command is gone too. */
-async function runCommand([program, ...args]: readonly string[], cluster: Cluster): Promise<number> {
+async function runCommand(
+  [program, ...args]: readonly string[],
+  cluster: Cluster,
+  { tls }: ClusterSettings,
+): Promise<number> {
   if (program === undefined) throw new UlyssesError('INVARIANT', 'there is no command to run');
   const child = spawn(program, args, {
     stdio: 'inherit',
-    env: environmentWith({ ULYSSES_ADDRESS: cluster.address }),
+    env: environmentWith({ ULYSSES_ADDRESS: cluster.address, ...tlsVariables(tls) }),
   });
   const exitCode = foreground(child);
   try {
@@ -89,6 +102,19 @@ async function runCommand([program, ...args]: readonly string[], cluster: Cluste
     clearTimeout(escalation);
     throw error;
   }
+}
+
+/** What the command needs to dial the cluster. */
+function tlsVariables(tls: TlsFiles | null): Readonly<Record<string, string>> {
+  if (tls === null) return {};
+  const { cert, key, ca, serverName } = tls;
+  const name = serverName ?? null;
+  return {
+    ULYSSES_TLS_CERT: cert,
+    ULYSSES_TLS_KEY: key,
+    ULYSSES_TLS_CA: ca,
+    ...(name === null ? {} : { ULYSSES_TLS_NAME: name }),
+  };
 }
 
 /** Until the user or a failure of the cluster ends it. */

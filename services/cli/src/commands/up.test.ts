@@ -81,6 +81,28 @@ describe('ulysses up', () => {
     expect((await cli.ended).exitCode).toBe(0);
   });
 
+  it('starts ranks when the cluster is scaled up, and keeps one away that was drained', async () => {
+    const cli = start(['--json'], { ULYSSES_ON_LOSS: 'shrink' });
+    const { address, ranks } = await untilReady(cli);
+    const size = (wanted: number) =>
+      untilEvent(cli, 'epoch', (event) => event.complete && event.ranks.length === wanted);
+    expect((await runCli(['scale', '3', '--address', address])).exitCode).toBe(0);
+    const three = await size(3);
+    expect(three.ranks.map(({ pid }) => typeof pid)).toEqual(['number', 'number', 'number']);
+    expect((await runCli(['drain', '0', '--address', address])).stdout).toEqual(['rank 0 has left']);
+    const { member } = ranks[0]!;
+    expect(await untilEvent(cli, 'rank-lost')).toMatchObject({ rank: 0, member, reason: 'exit code 0' });
+    const four = runCli(['scale', '4', '--address', address]);
+    const { ranks: after } = await size(4);
+    expect((await four).exitCode).toBe(0);
+    expect(after.map((rank) => rank.member)).not.toContain(member);
+    cli.kill('SIGTERM');
+    const { exitCode, stdout } = await cli.ended;
+    expect(exitCode).toBe(0);
+    // Two came by scaling and one more took the place that had been drained: none replaced anybody.
+    expect(stdout.join('\n')).not.toContain('rank-replaced');
+  });
+
   it('ends with 1, naming the coordinator, when that is killed', async () => {
     const cli = start(['--json']);
     const { coordinator } = await untilReady(cli);
@@ -108,9 +130,9 @@ describe('ulysses up', () => {
   });
 
   it('ends with 2 when a service refuses its configuration', async () => {
-    const calculator = await start(['--gather-size-calculator', './no-such-module.js']).ended;
+    const calculator = await start(['--gather-size-calculator', './package.json']).ended;
     expect(calculator.exitCode).toBe(2);
-    expect(calculator.stderr.join('\n')).toContain('--gather-size-calculator ./no-such-module.js');
+    expect(calculator.stderr.join('\n')).toContain('--gather-size-calculator ./package.json');
     const isa = await start([], { ULYSSES_ISA: 'mmx' }).ended;
     expect(isa.exitCode).toBe(2);
     expect(isa.stderr.join('\n')).toContain('ULYSSES_ISA is "mmx"');

@@ -1,6 +1,6 @@
 import { createLogger, helpText, orAborted, switchOption, watchLauncher } from '@ulysses/runtime';
 import type { Command } from '../command.js';
-import { CLUSTER_OPTIONS, clusterSettings } from '../cluster-options.js';
+import { CLUSTER_CHECKS, CLUSTER_OPTIONS, clusterSettings } from '../cluster-options.js';
 import { named, readConfig } from '../config.js';
 import { logEvent, type ClusterEvent } from '../launcher/cluster-event.js';
 import { launchCluster, type Cluster } from '../launcher/launch-cluster.js';
@@ -33,7 +33,7 @@ export const up: Command = {
   summary: 'start a cluster on this machine and keep it running',
   help: HELP,
   async run(argv) {
-    const config = readConfig(OPTIONS, argv);
+    const config = readConfig(OPTIONS, argv, CLUSTER_CHECKS);
     const settings = clusterSettings(config);
     const logger = createLogger({ name: 'up', level: config.logLevel });
     logger.info({ ...settings }, 'configuration');

@@ -1,17 +1,16 @@
 import { toUlyssesError } from '@ulysses/errors';
-import { connectCoordinator, type CoordinatorClient, type Membership } from '@ulysses/rpc';
+import type { CoordinatorClient, Membership } from '@ulysses/rpc';
 import { delay, type Logger } from '@ulysses/runtime';
 
 const WATCH_AGAIN_MS = 100;
 
-/** Calls `onMembership` with the membership now and with every change, until `stop` aborts. Never throws. */
+/** Calls `onMembership` with the membership now and with every change, until `stop` aborts, and closes the connection. Never throws. */
 export async function followMembership(
-  address: string,
+  coordinator: CoordinatorClient,
   onMembership: (membership: Membership) => void,
   logger: Logger,
   stop: AbortSignal,
 ): Promise<void> {
-  const coordinator = connectCoordinator(address);
   while (!stop.aborted) {
     await watch(coordinator, onMembership, logger, stop);
     await delay(WATCH_AGAIN_MS, stop).catch(() => undefined);

@@ -1,18 +1,22 @@
 import { fileURLToPath } from 'node:url';
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
 import type { KvCacheChoice } from '@ulysses/plan';
-import { connectRendezvous, type RendezvousClient } from '@ulysses/rpc';
-import { Deferred, orAborted, type LogLevel, type Logger } from '@ulysses/runtime';
+import { connectCoordinator, connectRendezvous, type RendezvousClient } from '@ulysses/rpc';
+import { Deferred, orAborted, type LogLevel, type Logger, type TlsFiles } from '@ulysses/runtime';
 import { startChild, type Child } from './child.js';
 import type { ClusterEvent, RankProcess } from './cluster-event.js';
 import { followMembership } from './follow-membership.js';
 import { MemberTable } from './member-table.js';
+import { RankPool } from './rank-pool.js';
 import { superviseRank, type SuperviseOptions } from './supervise-rank.js';
 
 export interface ClusterSettings {
   readonly cpSize: number;
   /** `host:port` of the coordinator; ranks take free ports on the same host. */
   readonly listen: string;
+  /** Of every process of the cluster, this one included; null: plaintext. */
+  readonly tls: TlsFiles | null;
+  readonly insecure: boolean;
   readonly gatherSizeCalculator: string;
   /** Of each rank. */
   readonly threads: number;
@@ -54,8 +58,8 @@ const REVOKE_MS = 1_000;
  * Starts a coordinator and `cpSize` ranks, and keeps them running; resolves when every rank is a member.
  *
  * L1: when this has thrown or `stop` has resolved, no child is left; when this process is killed, they end by themselves.
- * L2: a dead rank is reaped, reported, its lease revoked, and replaced. A dead coordinator ends the cluster: the
- *     membership lived in it.
+ * L2: a dead rank is reaped, reported, its lease revoked, and replaced while the cluster has a place for it; a cluster that is
+ *     scaled up gets more ranks. A dead coordinator ends the cluster: the membership lived in it.
  * L3: ranks are stopped before the coordinator, which they tell that they leave.
  *
  * @throws CONFIG when a service refuses its configuration, PEER_LOST when one keeps ending, DEADLINE, or what `signal` says
@@ -65,10 +69,10 @@ export async function launchCluster(options: LaunchOptions, signal: AbortSignal)
   const failure = new Deferred<never>();
   const stopping = new AbortController();
   const coordinator = startCoordinator(options);
-  const running: Promise<void>[] = [];
+  const running: { pool: RankPool | null; follow: Promise<void> } = { pool: null, follow: Promise.resolve() };
   const stop = async (): Promise<void> => {
     stopping.abort(new UlyssesError('CANCELLED', 'the cluster is being stopped'));
-    await Promise.all(running);
+    await Promise.all([running.pool?.ended(), running.follow]);
     await coordinator.stop(STOP_GRACE_MS);
   };
 
@@ -79,27 +83,26 @@ export async function launchCluster(options: LaunchOptions, signal: AbortSignal)
       failure.reject(new UlyssesError('PEER_LOST', message));
     });
     const members = new MemberTable(options.onEvent);
-    const rendezvous = connectRendezvous(address);
+    const rendezvous = connectRendezvous(address, options.tls);
     const supervised = superviseOptions(options, members, rendezvous);
-    for (let slot = 0; slot < options.cpSize; slot++) {
-      const rank = superviseRank(supervised, stopping.signal);
-      running.push(
-        rank.catch((thrown: unknown) => {
-          failure.reject(toUlyssesError(thrown));
-        }),
-      );
-    }
+    const pool = new RankPool((wanted) =>
+      superviseRank({ ...supervised, wanted }, stopping.signal).catch((thrown: unknown) => {
+        failure.reject(toUlyssesError(thrown));
+      }),
+    );
+    running.pool = pool;
+    pool.resize(options.cpSize);
     const complete = new Deferred();
-    const follow = followMembership(
-      address,
+    running.follow = followMembership(
+      connectCoordinator(address, options.tls),
       (membership) => {
         members.update(membership);
+        if (!stopping.signal.aborted) pool.resize(membership.cpSize);
         if (membership.complete) complete.resolve();
       },
       options.logger,
       stopping.signal,
     );
-    running.push(follow);
     await orAborted(Promise.race([complete.promise, failure.promise]), signal);
     return {
       address,
@@ -124,8 +127,18 @@ function startCoordinator(options: LaunchOptions): Child {
     ...['--context-parallel-kv-cache-policy', options.kvCachePolicy],
     options.kvCachePolicyUnaligned ? '--kv-cache-policy-unaligned' : '--no-kv-cache-policy-unaligned',
     ...['--kv-cache-budget', `${options.kvCacheBudget}B`],
+    ...securityFlags(options),
     ...['--log-level', options.logLevel],
   ]);
+}
+
+/** What the processes of the cluster share. Flags, because a variable of the launcher may say something else. */
+function securityFlags({ tls, insecure }: LaunchOptions): string[] {
+  const flags = insecure ? ['--insecure'] : ['--no-insecure'];
+  if (tls === null) return flags;
+  const files = ['--tls-cert', tls.cert, '--tls-key', tls.key, '--tls-ca', tls.ca];
+  const name = tls.serverName ?? null;
+  return [...flags, ...files, ...(name === null ? [] : ['--tls-name', name])];
 }
 
 function hostOf(listen: string): string {
@@ -139,10 +152,11 @@ async function addressOf(coordinator: Child): Promise<string> {
 }
 
 function superviseOptions(
-  { listen, threads, storeBytes, storeBytesPerJob, logLevel, restart, logger }: LaunchOptions,
+  options: LaunchOptions,
   members: MemberTable,
   rendezvous: RendezvousClient,
-): SuperviseOptions {
+): Omit<SuperviseOptions, 'wanted'> {
+  const { listen, threads, storeBytes, storeBytesPerJob, logLevel, restart, logger } = options;
   // Every flag that a variable of the launcher could also set is given: ULYSSES_LISTEN is the coordinator's port.
   const freePort = listen.replace(/:\d+$/, ':0');
   const common = [
@@ -151,6 +165,7 @@ function superviseOptions(
     ...['--advertise', hostOf(listen)],
     ...['--tensor-listen', freePort],
     ...['--tensor-advertise', hostOf(listen)],
+    ...securityFlags(options),
     // The cluster ends as a whole; ranks need not wait for each other's steps.
     ...['--drain', '0s'],
     ...['--threads', String(threads)],

@@ -52,6 +52,7 @@ function supervise(
         events.push(`lost ${member}: ${reason}`);
       },
       restart,
+      wanted: () => true,
       readyMs,
       stopGraceMs,
       logger: createLogger({ name: 'test', level: 'silent' }),

@@ -17,13 +17,15 @@ export interface SuperviseOptions {
   readonly onJoined: (rank: SupervisedRank, replaces: string | null) => void;
   readonly onLost: (rank: SupervisedRank, reason: string) => void;
   readonly restart: boolean;
+  /** Whether a process that ended is to be replaced: the cluster may have become smaller. */
+  readonly wanted: () => boolean;
   readonly readyMs: number;
   readonly stopGraceMs: number;
   readonly logger: Logger;
 }
 
 /**
- * Keeps one rank process alive until `stop` aborts, then ends it; resolves when it is gone.
+ * Keeps one rank process alive until `stop` aborts, then ends it; resolves when it is gone, or no longer wanted.
  *
  * @throws PEER_LOST when it is not to be replaced or replacing it is hopeless, CONFIG when it refused its configuration
  */
@@ -35,6 +37,7 @@ export async function superviseRank(options: SuperviseOptions, stop: AbortSignal
     if (life === null) return;
     options.onLost(rank, life.end.reason);
     await options.revoke(rank.member);
+    if (!options.wanted()) return;
     const pauseMs = pauseBeforeNext(options, rank, life, pace);
     replaces = rank.member;
     await delay(pauseMs, stop).catch(() => undefined);

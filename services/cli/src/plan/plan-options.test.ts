@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { readConfig } from '../config.js';
-import { PLAN_OPTIONS, planProblems, specOf } from './plan-options.js';
+import { PLAN_OPTIONS, PLAN_CHECKS, specOf } from './plan-options.js';
 
 const read = (line: string): ReturnType<typeof specOf> =>
-  specOf(readConfig(PLAN_OPTIONS, `--context-parallel-size 4 ${line}`.split(' '), planProblems));
+  specOf(readConfig(PLAN_OPTIONS, `--context-parallel-size 4 ${line}`.split(' '), PLAN_CHECKS));
 
 describe('options of plan', () => {
   it('cut a sequence over one owner per rank, remainder rows to the lowest', () => {

@@ -11,7 +11,14 @@ import {
   type Retention,
   type StepSpec,
 } from '@ulysses/plan';
-import { bytesOption, choiceOption, integerOption, switchOption, type Config } from '@ulysses/runtime';
+import {
+  bytesOption,
+  choiceOption,
+  integerOption,
+  switchOption,
+  type Check,
+  type Config,
+} from '@ulysses/runtime';
 import { DTYPES, LAYOUTS } from '@ulysses/tensor';
 import { CLUSTER_OPTIONS } from '../cluster-options.js';
 import { named } from '../config.js';
@@ -94,29 +101,43 @@ export const PLAN_OPTIONS = {
 
 export type PlanConfig = Config<typeof PLAN_OPTIONS>;
 
+type PlanCheck = Check<typeof PLAN_OPTIONS>;
+
 /** What is wrong with options that are right one by one. */
-export function planProblems(config: PlanConfig | null): string[] {
-  if (config === null) return [];
-  const { sequence, splits, cuSeqlens, kvSequence, kvSplits, owners, layout } = config;
-  const problems: string[] = [];
-  const together = (first: string, second: string, both: boolean): void => {
-    if (both) problems.push(`--${first} and --${second} are given, expected one of them`);
+export const PLAN_CHECKS: readonly PlanCheck[] = [
+  ({ sequence, splits, cuSeqlens }) => {
+    if (sequence !== null || splits !== null || cuSeqlens !== null) return [];
+    return ['the sequence is missing, expected --sequence, --splits or --cu-seqlens'];
+  },
+  oneOf('sequence', 'splits'),
+  oneOf('sequence', 'cuSeqlens'),
+  oneOf('kvSequence', 'kvSplits'),
+  oneOf('kvSequence', 'cuSeqlens'),
+  oneOf('kvSplits', 'cuSeqlens'),
+  ({ splits, owners }) => {
+    if (splits === null || owners === null || owners === splits.length) return [];
+    return [`--owners is ${owners}, expected ${splits.length}, the number of --splits, or nothing`];
+  },
+  ({ splits, kvSplits }) => {
+    if (splits === null || kvSplits === null || splits.length === kvSplits.length) return [];
+    return [`--kv-splits are ${kvSplits.length}, expected ${splits.length}, as many as --splits`];
+  },
+  ({ cuSeqlens, layout }) => {
+    if (cuSeqlens === null || layout === null || layout === 'thd') return [];
+    return [`--layout is "${layout}", expected thd with --cu-seqlens, or nothing`];
+  },
+  ({ heads, kvHeads }) => {
+    if (kvHeads === null || heads % kvHeads === 0) return [];
+    return [`--kv-heads is ${kvHeads}, expected a divisor of --heads, which is ${heads}`];
+  },
+];
+
+function oneOf(first: keyof PlanConfig, second: keyof PlanConfig): PlanCheck {
+  return (config) => {
+    if (config[first] === null || config[second] === null) return [];
+    const flags = [first, second].map((name) => `--${PLAN_OPTIONS[name].flag}`);
+    return [`${flags.join(' and ')} are given, expected one of them`];
   };
-  if (sequence === null && splits === null && cuSeqlens === null) {
-    problems.push('the sequence is missing, expected --sequence, --splits or --cu-seqlens');
-  }
-  together('sequence', 'splits', sequence !== null && splits !== null);
-  together('sequence', 'cu-seqlens', sequence !== null && cuSeqlens !== null);
-  together('kv-sequence', 'kv-splits', kvSequence !== null && kvSplits !== null);
-  together('kv-sequence', 'cu-seqlens', kvSequence !== null && cuSeqlens !== null);
-  together('kv-splits', 'cu-seqlens', kvSplits !== null && cuSeqlens !== null);
-  if (splits !== null && owners !== null && owners !== splits.length) {
-    problems.push(`--owners is ${owners}, expected ${splits.length}, the number of --splits, or nothing`);
-  }
-  if (cuSeqlens !== null && layout !== null && layout !== 'thd') {
-    problems.push(`--layout is "${layout}", expected thd with --cu-seqlens, or nothing`);
-  }
-  return problems;
 }
 
 /** How the options keep a step's results; what `auto` comes to depends on the plan. */

@@ -1,15 +1,15 @@
 //! Sums of the partial gradients that several ranks computed for the same rows.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
-use ulysses_kernels::{Bf16, Element, F16, Strided, StridedMut};
+use ulysses_kernels::{self as kernels, Bf16, Element, F16, FoldParams};
 
-use crate::checked::{DType, MAX_SAFE_INTEGER, extent, whole};
+use crate::checked::{DType, MAX_SAFE_INTEGER, extent, isa, whole};
 use crate::device::{Cancellation, Device};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::operand::{Access, Operands, Rows, Shape};
 use crate::queue::Work;
 
@@ -53,34 +53,10 @@ fn fold<T: Element>(job: FoldJob) -> Result<Work> {
         partials.push(operands.read::<f32>(format_args!("partials[{i}]"), rows, shape)?);
     }
     let lease = operands.check_overlaps()?;
+    let params = FoldParams { rows, width, isa: isa(None)? };
     Ok(Box::new(move |stop: &AtomicBool| {
         let _lease = lease;
-        let mut sums = vec![0.0; shape.width];
-        for row in 0..shape.rows {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Failure::new("CANCELLED", "the call was cancelled"));
-            }
-            // SAFETY: operands were checked against their regions and each other; the lease keeps the regions alive.
-            unsafe { fold_row(target, &partials, row, &mut sums) };
-        }
-        Ok(())
+        // SAFETY: operands were checked against their regions and each other; the lease keeps the regions alive.
+        Ok(unsafe { kernels::fold(&params, target, &partials, stop) }?)
     }))
-}
-
-/// # Safety
-/// Row `row` of every operand is readable and that of `target` is the caller's own, `sums.len()` elements each.
-unsafe fn fold_row<T: Element>(target: StridedMut<T>, partials: &[Strided<f32>], row: usize, sums: &mut [f32]) {
-    let width = sums.len();
-    for (i, partial) in partials.iter().enumerate() {
-        // SAFETY: the caller's promise.
-        let values = unsafe { std::slice::from_raw_parts(partial.ptr.add(row * partial.row_stride), width) };
-        if i == 0 {
-            sums.copy_from_slice(values);
-        } else {
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-        }
-    }
-    // SAFETY: the caller's promise; any bits are a valid element.
-    let target = unsafe { std::slice::from_raw_parts_mut(target.ptr.add(row * target.row_stride), width) };
-    target.iter_mut().zip(sums).for_each(|(element, sum)| *element = T::from_f32(*sum));
 }

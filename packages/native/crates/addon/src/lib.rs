@@ -15,6 +15,10 @@ mod matmul;
 mod operand;
 mod plane;
 mod queue;
-mod received;
 mod region;
 mod step;
+
+use ulysses_dataplane::RecyclingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: RecyclingAllocator = RecyclingAllocator::empty();

@@ -7,14 +7,13 @@ use napi::bindgen_prelude::Object;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status, check_status, sys};
 use napi_derive::napi;
-use ulysses_dataplane::{self as dataplane, Connected, Event, Plane, PlaneOptions};
+use ulysses_dataplane::{self as dataplane, Connected, Event, Plane, PlaneOptions, Transport};
 
-use crate::checked::whole;
+use crate::checked::{extent, whole};
 use crate::failure::{Failure, Result};
 use crate::queue::Deferred;
-use crate::received::Received;
 use crate::region::Memory;
-use crate::step::{Party, SegmentPlace, StepKey, StepRegistration, segments, tensor};
+use crate::step::{Party, RowsToSend, SegmentPlace, StepKey, StepRegistration, segments, tensor};
 
 /// `PlaneEvent` of `src/types.ts`.
 #[napi(discriminant = "kind", discriminant_case = "kebab-case", object_from_js = false)]
@@ -49,7 +48,9 @@ pub struct Counters {
     pub sent_bytes: f64,
     pub received_bytes: f64,
     pub relayed_bytes: f64,
+    pub shared_bytes: f64,
     pub unix_connections: f64,
+    pub shared_connections: f64,
     pub steps: f64,
     pub links: f64,
 }
@@ -60,10 +61,24 @@ pub struct StepBytes {
     pub bytes_received: f64,
 }
 
+/// `TlsFiles` of `packages/runtime`.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct TlsFiles {
+    pub cert: String,
+    pub key: String,
+    pub ca: String,
+    pub server_name: Option<String>,
+}
+
+impl From<TlsFiles> for dataplane::TlsFiles {
+    fn from(TlsFiles { cert, key, ca, server_name }: TlsFiles) -> dataplane::TlsFiles {
+        dataplane::TlsFiles { cert: cert.into(), key: key.into(), ca: ca.into(), server_name }
+    }
+}
+
 struct Open {
     plane: Arc<Plane>,
     listener: Arc<Listener>,
-    received: Arc<Received>,
     listens: bool,
 }
 
@@ -75,26 +90,30 @@ pub struct TensorPlane {
 
 #[napi]
 impl TensorPlane {
-    /// `listen` is `host:port`, `same_host` whether peers of this host and user are reached by unix socket; the plane then keeps the process alive until it is closed. One that only dials does so
-    /// while a step is registered.
+    /// `listen` is `host:port`; the plane then keeps the process alive until it is closed. One that only dials does so while a
+    /// step is registered. `transport` is one of `Transport` in `src/types.ts`, `tls` what secures TCP.
     #[napi(factory, catch_unwind)]
+    #[allow(clippy::too_many_arguments, reason = "they are named in TypeScript")]
     pub fn open(
         env: Env,
         memory: &Memory,
         listen: Option<String>,
-        same_host: bool,
+        transport_name: String,
+        shared_bytes: f64,
+        tls: Option<TlsFiles>,
         description: String,
+        slow_peer_ms: f64,
         listener: Listener,
     ) -> napi::Result<TensorPlane> {
         let listens = listen.is_some();
-        let options = PlaneOptions { listen, same_host, ..PlaneOptions::new(description) };
+        let (transport, shared_bytes) = (transport(&transport_name)?, extent("sharedBytes", shared_bytes)?);
+        let tls = tls.map(Into::into);
+        let slow_peer_timeout = Duration::from_millis(extent("slowPeerMs", slow_peer_ms)? as u64);
+        let defaults = PlaneOptions::new(description);
+        let options = PlaneOptions { listen, transport, shared_bytes, tls, slow_peer_timeout, ..defaults };
         let listener = Arc::new(listener);
-        let received = Arc::new(Received::default());
-        let (callee, counted) = (listener.clone(), received.clone());
+        let callee = listener.clone();
         let report = move |event: Event| {
-            if let Event::Granule { key, granule } = &event {
-                counted.count(key, *granule);
-            }
             // Refused only while the environment ends.
             callee.call(event.into(), ThreadsafeFunctionCallMode::NonBlocking);
         };
@@ -106,7 +125,7 @@ impl TensorPlane {
                 plane.close();
             }
         })?;
-        let open = Open { plane, listener, received, listens };
+        let open = Open { plane, listener, listens };
         open.keep_alive(env)?;
         Ok(TensorPlane { open: Mutex::new(Some(open)) })
     }
@@ -163,7 +182,7 @@ impl TensorPlane {
     pub fn register_step(&self, env: Env, registration: StepRegistration) -> napi::Result<()> {
         let registration = registration.parse()?;
         self.with(|open| {
-            open.received.register(&open.plane, registration).map_err(Failure::from)?;
+            open.plane.register_step(registration).map_err(Failure::from)?;
             open.keep_alive(env)
         })
     }
@@ -186,14 +205,22 @@ impl TensorPlane {
         })
     }
 
+    /// Rows of segments: all of them or, when some are refused, none.
+    #[napi(catch_unwind)]
+    pub fn send_rows(&self, key: StepKey, sends: Vec<RowsToSend>) -> napi::Result<()> {
+        let key = key.parse()?;
+        let sends = sends.into_iter().map(RowsToSend::parse).collect::<Result<_>>()?;
+        self.with(|open| Ok(open.plane.send_rows(&key, sends).map_err(Failure::from)?))
+    }
+
     /// Forgets the step: nothing more is placed in its memory, or sent from it.
     #[napi(catch_unwind)]
     pub fn close_step(&self, env: Env, key: StepKey) -> napi::Result<StepBytes> {
         let key = key.parse()?;
         self.with(|open| {
             let bytes_sent = open.plane.step_sent_bytes(&key).unwrap_or(0) as f64;
+            let bytes_received = open.plane.step_received_bytes(&key).unwrap_or(0) as f64;
             open.plane.close_step(&key);
-            let bytes_received = open.received.close(&key) as f64;
             open.keep_alive(env)?;
             Ok(StepBytes { bytes_sent, bytes_received })
         })
@@ -207,7 +234,9 @@ impl TensorPlane {
                 sent_bytes: counters.sent_bytes as f64,
                 received_bytes: counters.received_bytes as f64,
                 relayed_bytes: counters.relayed_bytes as f64,
+                shared_bytes: counters.shared_bytes as f64,
                 unix_connections: counters.unix_connections as f64,
+                shared_connections: counters.shared_connections as f64,
                 steps: counters.steps as f64,
                 links: counters.links as f64,
             })
@@ -248,6 +277,15 @@ impl Open {
                 }
             })
         })
+    }
+}
+
+fn transport(name: &str) -> Result<Transport> {
+    match name {
+        "auto" => Ok(Transport::Shared),
+        "unix" => Ok(Transport::Unix),
+        "tcp" => Ok(Transport::Tcp),
+        other => Err(Failure::shape("transport", other, "auto, unix or tcp")),
     }
 }
 

@@ -20,6 +20,7 @@ pub struct Memory {
 #[napi(object)]
 pub struct MemoryUsage {
     pub allocated_bytes: f64,
+    pub shared_bytes: f64,
     pub retained_bytes: f64,
 }
 
@@ -39,6 +40,14 @@ impl Memory {
         Ok(Region { memory: Mutex::new(Some(region)) })
     }
 
+    /// Where peers of this host read it in place, while there is room.
+    #[napi(catch_unwind)]
+    pub fn allocate_shared(&self, size_bytes: f64) -> napi::Result<Region> {
+        let size = extent("sizeBytes", size_bytes)?;
+        let region = self.pool.allocate_shared(size).map_err(Failure::from)?;
+        Ok(Region { memory: Mutex::new(Some(region)) })
+    }
+
     /// A region that holds a copy. Unlike writing through a view, this leaves the engine nothing to collect.
     #[napi(catch_unwind)]
     pub fn copy_of(&self, bytes: &[u8]) -> napi::Result<Region> {
@@ -49,7 +58,11 @@ impl Memory {
     #[napi(catch_unwind)]
     pub fn usage(&self) -> MemoryUsage {
         let usage = self.pool.usage();
-        MemoryUsage { allocated_bytes: usage.allocated_bytes as f64, retained_bytes: usage.retained_bytes as f64 }
+        MemoryUsage {
+            allocated_bytes: usage.allocated_bytes as f64,
+            shared_bytes: usage.shared_bytes as f64,
+            retained_bytes: usage.retained_bytes as f64,
+        }
     }
 }
 
@@ -73,6 +86,12 @@ impl Region {
         // SAFETY: the finalizer owns a clone of the region, so the bytes outlive the buffer. Races between JavaScript
         // and native work on the same bytes are ruled out by M2 of the region's module, which callers are told about.
         unsafe { ArrayBuffer::from_external(env, start, len, region, |_, region| drop(region)) }
+    }
+
+    /// Takes the memory away from `view`, which is empty from then on.
+    #[napi(catch_unwind)]
+    pub fn detach(&self, view: ArrayBuffer) -> napi::Result<()> {
+        view.detach()
     }
 
     #[napi(catch_unwind)]

@@ -30,6 +30,22 @@ pub struct SegmentPlace {
     pub row_bytes: f64,
     pub row_stride_bytes: f64,
     pub granule: f64,
+    pub granule_ends: Option<Vec<f64>>,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct RowRange {
+    pub begin: f64,
+    pub end: f64,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct RowsToSend {
+    pub destination: Party,
+    pub tensor: String,
+    pub number: f64,
+    pub place: SegmentPlace,
+    pub rows: RowRange,
 }
 
 #[napi(object, object_to_js = false)]
@@ -128,6 +144,21 @@ impl SegmentPlace {
             row_bytes: extent(name("rowBytes"), self.row_bytes)?,
             row_stride_bytes: extent(name("rowStrideBytes"), self.row_stride_bytes)?,
             granule: index("granule", self.granule)?,
+            granule_ends: (self.granule_ends.unwrap_or_default().into_iter())
+                .map(|end| extent(name("granuleEnds"), end))
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl RowsToSend {
+    pub fn parse(self) -> Result<dataplane::RowsToSend> {
+        Ok(dataplane::RowsToSend {
+            destination: self.destination.parse("destination")?,
+            tensor: tensor(&self.tensor)?,
+            segment: index("number", self.number)?,
+            place: self.place.parse(0)?,
+            rows: extent("rows.begin", self.rows.begin)?..extent("rows.end", self.rows.end)?,
         })
     }
 }

@@ -7,9 +7,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use ulysses_dataplane::{
-    Event, Party, Pass, Plane, PlaneOptions, Receive, Region, RegionPool, Role, Route, SegmentPlace, StepKey,
-    StepRegistration, Tensor,
+    Event, Party, Pass, Plane, PlaneOptions, Receive, RecyclingAllocator, Region, RegionPool, Role, Route,
+    SegmentPlace, StepKey, StepRegistration, Tensor,
 };
+
+#[global_allocator]
+static ALLOCATOR: RecyclingAllocator = RecyclingAllocator::empty();
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const HEADS: usize = 8;
@@ -50,6 +53,7 @@ impl Shape {
             row_bytes: bytes,
             row_stride_bytes: bytes,
             granule: 0,
+            granule_ends: vec![],
         }
     }
 

@@ -9,22 +9,28 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, timeout_at};
 
+use crate::arena::Arena;
 use crate::error::{Code, Error, Result};
 use crate::events::Event;
-use crate::link::{Links, Payload, Slice, Status};
+use crate::link::{Links, Queued, Slice, Status};
 use crate::lock;
 use crate::memory::RegionPool;
-use crate::names::{Party, StepKey, Tensor};
-use crate::options::PlaneOptions;
-use crate::registration::{SegmentPlace, StepRegistration};
+use crate::names::{Party, StepKey};
+use crate::options::{PlaneOptions, Transport};
+use crate::peer_memory::Payload;
+use crate::registration::{RowsToSend, StepRegistration};
 use crate::steps::{Step, Steps};
+use crate::tls::Tls;
 use crate::traffic::{Counters, Traffic};
 use crate::wire::{Ack, SliceHead};
 
 pub(crate) struct Engine {
     pub(crate) options: PlaneOptions,
+    pub(crate) tls: Option<Tls>,
     /// For strided rows to be packed in.
     pub(crate) pool: RegionPool,
+    /// What peers of this host read in place; none when that is not wanted or not possible.
+    pub(crate) arena: Option<Arc<Arena>>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) links: Mutex<Links>,
     steps: Mutex<Steps>,
@@ -34,8 +40,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(options: PlaneOptions, pool: RegionPool, events: UnboundedSender<Event>) -> Engine {
-        Engine {
+    /// Fails with CONFIG when certificates cannot be used.
+    pub(crate) fn new(options: PlaneOptions, pool: RegionPool, events: UnboundedSender<Event>) -> Result<Engine> {
+        let shares = options.transport == Transport::Shared && options.shared_bytes > 0;
+        Ok(Engine {
+            tls: options.tls.clone().map(Tls::open).transpose()?,
+            arena: if shares { pool.share(options.shared_bytes) } else { None },
             options,
             pool,
             traffic: Arc::default(),
@@ -43,7 +53,7 @@ impl Engine {
             steps: Mutex::default(),
             changed: Notify::new(),
             events,
-        }
+        })
     }
 
     pub(crate) fn register_step(&self, registration: StepRegistration) -> Result<()> {
@@ -57,31 +67,32 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn send(
-        &self,
-        key: &StepKey,
-        destination: Party,
-        tensor: Tensor,
-        first_segment: u32,
-        segments: Vec<SegmentPlace>,
-    ) -> Result<()> {
+    /// All of it or, when some of it is refused, nothing. What goes on one link wakes it once.
+    pub(crate) fn send(&self, key: &StepKey, sends: Vec<RowsToSend>) -> Result<()> {
         let step = self.registered_step(key)?;
-        let link = step.link_to(destination)?;
-        let mut slices = Vec::with_capacity(segments.len());
-        let mut bytes = 0;
-        for (place, segment) in segments.into_iter().zip(first_segment..) {
-            place.check(&format!("segments: number {segment} of {tensor} for {destination}"))?;
-            let segment_bytes = place.bytes() as u64;
-            if segment_bytes == 0 {
+        let mut by_link: Vec<(&str, Party, Vec<Slice>)> = Vec::new();
+        let mut bytes_to = Vec::with_capacity(sends.len());
+        for send in sends {
+            let bytes = send.checked_bytes()?;
+            let RowsToSend { destination, tensor, segment, place, .. } = send;
+            let link = step.link_to(destination)?;
+            if bytes.is_empty() {
                 continue;
             }
-            bytes += segment_bytes;
-            let head = SliceHead { source: step.party, destination, tensor, segment, offset_bytes: 0, segment_bytes };
-            slices.push(Slice { step: step.clone(), head, payload: Payload::Rows(place) });
+            let (offset_bytes, segment_bytes) = (bytes.start, place.bytes() as u64);
+            let head = SliceHead { source: step.party, destination, tensor, segment, offset_bytes, segment_bytes };
+            let slice = Slice { step: step.clone(), head, payload: Queued::Rows(place, bytes.end) };
+            bytes_to.push((destination, bytes.end - bytes.start));
+            match by_link.iter_mut().find(|(name, ..)| *name == link) {
+                Some((.., slices)) => slices.push(slice),
+                None => by_link.push((link, destination, vec![slice])),
+            }
         }
-        if step.queue(destination, bytes)? {
-            // The step has failed then, which is the caller's answer.
-            let _ = self.queue(&step, link, destination, slices);
+        if step.queue(&bytes_to)? {
+            for (link, destination, slices) in by_link {
+                // The step has failed then, which is the caller's answer.
+                let _ = self.queue(&step, link, destination, slices);
+            }
         }
         Ok(())
     }
@@ -141,10 +152,23 @@ impl Engine {
         let link = step.link_to(head.destination)?;
         let bytes = payload.len();
         let hold = step.hold(bytes)?;
-        let slice = Slice { step: step.clone(), head, payload: Payload::Relayed(payload, hold) };
+        let slice = Slice { step: step.clone(), head, payload: Queued::Relayed(payload, hold) };
         let live = self.queue(step, link, head.destination, [slice])?;
         self.traffic.count_relayed(bytes);
         Ok(live)
+    }
+
+    /// The same for rows in a peer's memory: they are copied, because a relay holds no other process's memory while it waits.
+    pub(crate) fn forward_shared(&self, step: &Arc<Step>, head: SliceHead, payload: Payload<'_>) -> Result<bool> {
+        let bytes = payload.len();
+        let region = match self.pool.allocate_staging(bytes) {
+            Some(region) => region,
+            None => self.pool.allocate_dirty(bytes)?,
+        };
+        // SAFETY: nobody else has seen this region.
+        unsafe { payload.copy_to(0, &region, 0, bytes) }
+        // SAFETY: written completely above, and by nobody from now on.
+        self.forward(step, head, unsafe { region.share(0, bytes) })
     }
 
     pub(crate) fn acknowledged(&self, ack: Ack) {

@@ -11,7 +11,9 @@ pub enum Code {
     PeerLost,
     Deadline,
     Cancelled,
+    Unauthenticated,
     Overloaded,
+    Unsupported,
     Config,
 }
 
@@ -24,7 +26,9 @@ impl Code {
             Code::PeerLost => "PEER_LOST",
             Code::Deadline => "DEADLINE",
             Code::Cancelled => "CANCELLED",
+            Code::Unauthenticated => "UNAUTHENTICATED",
             Code::Overloaded => "OVERLOADED",
+            Code::Unsupported => "UNSUPPORTED",
             Code::Config => "CONFIG",
         }
     }

@@ -6,7 +6,7 @@ use crate::names::StepKey;
 /// still arrive and are to be ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// All segments of a granule are placed.
+    /// All rows of a granule are placed.
     Granule { key: StepKey, granule: u32 },
     /// Every segment of every receive is placed (at once when there are none).
     Received { key: StepKey },

@@ -1,17 +1,23 @@
 //! Moves rows between sequence owners and ranks: gRPC on hyper, placed straight into reserved memory.
 
+mod arena;
 mod engine;
 mod error;
 mod events;
 mod link;
+mod mapping;
 mod memory;
 mod names;
 mod options;
+mod peer_memory;
 mod plane;
 #[cfg(test)]
 mod random;
+mod recycling;
 mod registration;
+mod sealed_file;
 mod steps;
+mod tls;
 mod traffic;
 mod wire;
 
@@ -19,9 +25,10 @@ pub use error::{Code, Error, Result};
 pub use events::{Event, EventSink};
 pub use memory::{PoolUsage, REGION_ALIGN, Region, RegionPool};
 pub use names::{Party, Pass, Role, StepKey, Tensor};
-pub use options::PlaneOptions;
+pub use options::{PlaneOptions, TlsFiles, Transport};
 pub use plane::{Connected, Plane};
-pub use registration::{Receive, Route, SegmentPlace, StepRegistration};
+pub use recycling::RecyclingAllocator;
+pub use registration::{Receive, Route, RowsToSend, SegmentPlace, StepRegistration};
 pub use traffic::Counters;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,39 +1,63 @@
-//! Memory that the core owns and lends: to kernels, to sockets, and to JavaScript as external array buffers.
+//! Memory that the core owns and lends: to kernels, to sockets, and to JavaScript as external array buffers. And memory that
+//! others lend to it.
 //!
 //! Invariants:
 //! M1. The bytes of a region never move and live until its last clone is dropped.
 //! M2. Every byte range has one writer at a time, and nobody reads it until that writer has said so (a granule or received
 //!     event, the end of a kernel call). Rows handed to `send` are not written until they are sent or their step is closed.
 //!     The data plane writes only inside ranges that a step registration reserved, and checks them at registration.
-//! M3. A region starts zeroed, or as a copy, and is aligned to 64 bytes.
+//! M3. A region of a pool starts zeroed, or as a copy, and is aligned to 64 bytes. One that is lent is as its lender left it.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
+use crate::arena::Arena;
 use crate::error::{Code, Error, Result};
 
 /// Alignment of every region, in bytes: a cache line and the widest vector.
 pub const REGION_ALIGN: usize = 64;
 
+/// Smaller ones are never shared: their rows travel as copies anyway.
+const SHARED_BYTES: usize = 16 << 10;
+
 /// From here on regions are mappings of their own, in huge pages where the system offers them.
 const MAPPED_BYTES: usize = 2 << 20;
 
-/// A block of core-owned memory. Clones share it; it goes back to its pool when the last one is dropped.
+/// A block of memory. Clones share it; it goes back to its pool, or to its lender, when the last one is dropped.
 #[derive(Clone)]
 pub struct Region(Arc<Allocation>);
 
 struct Allocation {
     block: Block,
     len: usize,
-    pool: Arc<Shared>,
+    home: Home,
+}
+
+/// Where memory goes in the end.
+enum Home {
+    Pool(Arc<Shared>),
+    /// Dropping it gives the memory back.
+    Lender {
+        _owner: Box<dyn Send + Sync>,
+    },
 }
 
 impl Region {
+    /// Memory of somebody else's, who gets it back when `owner` is dropped: by whichever thread drops the last clone.
+    ///
+    /// # Safety
+    /// Until `owner` is dropped, `[start, start + len)` is initialised, stays in place, and may be read from any thread;
+    /// written too, where places in it are registered as receives. The lender keeps to M2 like everybody else.
+    pub unsafe fn lend(start: NonNull<u8>, len: usize, owner: Box<dyn Send + Sync>) -> Region {
+        let block = Block { start, size: len, dirty: true, shared: false };
+        Region(Arc::new(Allocation { block, len, home: Home::Lender { _owner: owner } }))
+    }
+
     pub fn len(&self) -> usize {
         self.0.len
     }
@@ -114,7 +138,9 @@ impl fmt::Debug for Region {
 
 impl Drop for Allocation {
     fn drop(&mut self) {
-        self.pool.give_back(Block { ..self.block })
+        if let Home::Pool(pool) = &self.home {
+            pool.give_back(self.block);
+        }
     }
 }
 
@@ -125,12 +151,15 @@ pub struct RegionPool(Arc<Shared>);
 struct Shared {
     /// Most bytes kept for reuse.
     retain_bytes: usize,
+    /// What peers of this host may read in place; none until a plane wants it.
+    arena: OnceLock<Arc<Arena>>,
     state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
 struct PoolState {
     allocated_bytes: usize,
+    shared_bytes: usize,
     retained_bytes: usize,
     /// Free blocks by size.
     free: BTreeMap<usize, Vec<Block>>,
@@ -141,6 +170,8 @@ struct PoolState {
 pub struct PoolUsage {
     /// In regions that are alive.
     pub allocated_bytes: usize,
+    /// Of these, in memory that peers of this host read in place.
+    pub shared_bytes: usize,
     /// Freed and kept for reuse.
     pub retained_bytes: usize,
 }
@@ -148,7 +179,7 @@ pub struct PoolUsage {
 impl RegionPool {
     /// A pool that keeps at most `retain_bytes` of freed memory.
     pub fn new(retain_bytes: usize) -> RegionPool {
-        RegionPool(Arc::new(Shared { retain_bytes, state: Mutex::default() }))
+        RegionPool(Arc::new(Shared { retain_bytes, arena: OnceLock::new(), state: Mutex::default() }))
     }
 
     /// A zeroed region of `len` bytes. Fails with OVERLOADED when the system has no memory left.
@@ -161,9 +192,20 @@ impl RegionPool {
         Ok(region)
     }
 
-    /// A region of the bytes given, which is not zeroed before.
+    /// The same in memory that peers of this host read in place, for rows to be sent: while there is room for it.
+    pub fn allocate_shared(&self, len: usize) -> Result<Region> {
+        let Some(region) = self.shared(len, self.0.spare_bytes()) else { return self.allocate(len) };
+        // SAFETY: in bounds, and nobody else has seen this region yet.
+        unsafe { std::ptr::write_bytes(region.as_ptr(), 0, len) }
+        Ok(region)
+    }
+
+    /// A region of the bytes given, which is not zeroed before; shared while there is room for it, since it is likely to be sent.
     pub fn copy_of(&self, bytes: &[u8]) -> Result<Region> {
-        let region = self.allocate_dirty(bytes.len())?;
+        let region = match self.shared(bytes.len(), self.0.spare_bytes()) {
+            Some(region) => region,
+            None => self.allocate_dirty(bytes.len())?,
+        };
         // SAFETY: as long as the region, and nobody else has seen it yet.
         unsafe { region.write(0, bytes) }
         Ok(region)
@@ -178,13 +220,43 @@ impl RegionPool {
             None => Block::map(size)
                 .ok_or_else(|| Error::new(Code::Overloaded, format!("no memory for a region of {len} bytes")))?,
         };
-        self.0.lock().allocated_bytes += size;
-        Ok(Region(Arc::new(Allocation { block, len, pool: self.0.clone() })))
+        Ok(self.region(block, len))
+    }
+
+    /// Dirty like those of `allocate_dirty`, and shared; none when there is no arena or no room in it.
+    pub(crate) fn allocate_staging(&self, len: usize) -> Option<Region> {
+        self.shared(len, 0)
+    }
+
+    fn shared(&self, len: usize, spare: usize) -> Option<Region> {
+        let arena = self.0.arena.get().filter(|_| len >= SHARED_BYTES)?;
+        let size = block_bytes(len);
+        let start = arena.allocate(size, spare)?;
+        self.0.lock().shared_bytes += size;
+        Some(self.region(Block { start, size, dirty: true, shared: true }, len))
+    }
+
+    fn region(&self, block: Block, len: usize) -> Region {
+        self.0.lock().allocated_bytes += block.size;
+        Region(Arc::new(Allocation { block, len, home: Home::Pool(self.0.clone()) }))
+    }
+
+    /// Memory for peers of this host to read in place, made at the first call; none where the system has no such memory.
+    pub(crate) fn share(&self, bytes: usize) -> Option<Arc<Arena>> {
+        if self.0.arena.get().is_none() {
+            // Another thread's arena is as good.
+            let _ = self.0.arena.set(Arc::new(Arena::new(bytes).ok()?));
+        }
+        self.0.arena.get().cloned()
     }
 
     pub fn usage(&self) -> PoolUsage {
         let state = self.0.lock();
-        PoolUsage { allocated_bytes: state.allocated_bytes, retained_bytes: state.retained_bytes }
+        PoolUsage {
+            allocated_bytes: state.allocated_bytes,
+            shared_bytes: state.shared_bytes,
+            retained_bytes: state.retained_bytes,
+        }
     }
 
     /// Gives all retained memory back to the system.
@@ -210,9 +282,20 @@ impl Shared {
         Some(block)
     }
 
+    /// What regions leave of the arena, so that rows of other memory can be staged for peers to read.
+    fn spare_bytes(&self) -> usize {
+        self.arena.get().map_or(0, |arena| arena.size() / 4)
+    }
+
     fn give_back(&self, block: Block) {
         let mut state = self.lock();
         state.allocated_bytes -= block.size;
+        if block.shared {
+            state.shared_bytes -= block.size;
+            drop(state);
+            self.arena.get().expect("the block is a part of it").free(block.start, block.size);
+            return;
+        }
         if state.retained_bytes + block.size <= self.retain_bytes {
             state.retained_bytes += block.size;
             state.free.entry(block.size).or_default().push(Block { dirty: true, ..block });
@@ -230,12 +313,15 @@ impl Drop for Shared {
     }
 }
 
-/// One piece of memory from the system; `size` came from `block_bytes`.
+/// One piece of memory from the system or from the arena; `size` came from `block_bytes`.
+#[derive(Clone, Copy)]
 struct Block {
     start: NonNull<u8>,
     size: usize,
     /// Holds bytes of an earlier region.
     dirty: bool,
+    /// A part of the arena.
+    shared: bool,
 }
 
 // SAFETY: a block is an address and a size; what may be done with the bytes is M2.
@@ -259,7 +345,7 @@ impl Block {
         } else {
             Block::map_pages(size)
         };
-        Some(Block { start: NonNull::new(start)?, size, dirty: false })
+        Some(Block { start: NonNull::new(start)?, size, dirty: false, shared: false })
     }
 
     fn map_pages(size: usize) -> *mut u8 {

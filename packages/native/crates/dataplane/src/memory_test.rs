@@ -25,15 +25,34 @@ fn freed_memory_is_handed_out_again_and_counted() {
     let pool = RegionPool::new(8 << 20);
     let first = pool.allocate(3 << 20).unwrap();
     let address = first.as_ptr() as usize;
-    assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 3 << 20, retained_bytes: 0 });
+    assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 3 << 20, shared_bytes: 0, retained_bytes: 0 });
     let clone = first.clone();
     drop(first);
     assert_eq!(pool.usage().retained_bytes, 0, "a clone still lives");
     drop(clone);
-    assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, retained_bytes: 3 << 20 });
+    assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, shared_bytes: 0, retained_bytes: 3 << 20 });
     assert_eq!(pool.allocate((3 << 20) - 100).unwrap().as_ptr() as usize, address);
     pool.trim();
-    assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, retained_bytes: 0 });
+    assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, shared_bytes: 0, retained_bytes: 0 });
+}
+
+#[test]
+fn lent_memory_goes_back_with_the_last_clone() {
+    let mut bytes = [7u8; 100];
+    let owner = Arc::new(());
+    let lent = Box::new(owner.clone());
+    // SAFETY: the array outlives the regions, and is not used before they are gone.
+    let region = unsafe { Region::lend(NonNull::from(&mut bytes[10]), 80, lent) };
+    // SAFETY: the test is the only user of the region.
+    unsafe { region.write(79, &[1]) };
+    let clone = region.clone();
+    drop(region);
+    assert_eq!(bytes_of(&clone)[78..], [7, 1]);
+    assert!(!clone.contains(79, 2));
+    assert_eq!(Arc::strong_count(&owner), 2, "a clone still lives");
+    drop(clone);
+    assert_eq!(Arc::strong_count(&owner), 1);
+    assert_eq!(bytes[88..91], [7, 1, 7]);
 }
 
 #[test]
@@ -41,7 +60,7 @@ fn a_pool_retains_no_more_than_its_cap() {
     let pool = RegionPool::new(4 << 20);
     let regions: Vec<Region> = (0..3).map(|_| pool.allocate(2 << 20).unwrap()).collect();
     drop(regions);
-    assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, retained_bytes: 4 << 20 });
+    assert_eq!(pool.usage(), PoolUsage { allocated_bytes: 0, shared_bytes: 0, retained_bytes: 4 << 20 });
 }
 
 #[test]

@@ -1,13 +1,34 @@
 //! Settings of a plane. Defaults are what measured best over loopback TCP.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// Enough for the largest message over 2 MiB a second, and for those that are sent here over 20 KiB.
+pub const SLOW_PEER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Each allows those before it too: what both ends allow is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    /// Unix sockets between processes of one host and user.
+    Unix,
+    /// And memory that they read in place.
+    Shared,
+}
 
 #[derive(Clone, Debug)]
 pub struct PlaneOptions {
     /// `host:port` to accept calls on (port 0: any free one); none for a process that only dials.
     pub listen: Option<String>,
-    /// Whether peers of this host and user are reached by unix socket instead of TCP, where they allow it too.
-    pub same_host: bool,
+    /// What links to peers of this host and user are made of, where they allow it too.
+    pub transport: Transport,
+    /// Size of the memory that peers of this host read in place, with `Transport::Shared`; 0 for none. The first plane of a pool
+    /// decides.
+    pub shared_bytes: usize,
+    /// Most bytes that a peer has been told to read in place and has not read, per call.
+    pub shared_window_bytes: usize,
+    /// Mutual TLS on every TCP connection, accepted and dialled; none: plaintext. Unix sockets have the kernel's word instead.
+    pub tls: Option<TlsFiles>,
     /// Who this process is, as peers read it in refusals: `rank 2`, `owner 0`.
     pub description: String,
     /// Most payload bytes of one slice message.
@@ -26,8 +47,9 @@ pub struct PlaneOptions {
     pub connection_limit: usize,
     /// Most calls at a time on one accepted connection.
     pub stream_limit: u32,
-    /// An accepted connection without any call for so long is closed.
-    pub idle_timeout: Duration,
+    /// How long a peer may take for its part of a handshake, or for a message that it has begun, before it is given up; and how
+    /// long an accepted connection may be without any call.
+    pub slow_peer_timeout: Duration,
     /// How long a sequence owner's Pull call waits for its own process to register a step whose rows arrive already.
     pub early_slice_timeout: Duration,
 }
@@ -36,7 +58,10 @@ impl PlaneOptions {
     pub fn new(description: impl Into<String>) -> PlaneOptions {
         PlaneOptions {
             listen: None,
-            same_host: true,
+            transport: Transport::Shared,
+            shared_bytes: 256 << 20,
+            shared_window_bytes: 4 << 20,
+            tls: None,
             description: description.into(),
             chunk_bytes: 512 << 10,
             frame_bytes: 512 << 10,
@@ -47,8 +72,20 @@ impl PlaneOptions {
             message_limit_bytes: 64 << 20,
             connection_limit: 4096,
             stream_limit: 64,
-            idle_timeout: Duration::from_secs(30),
+            slow_peer_timeout: SLOW_PEER_TIMEOUT,
             early_slice_timeout: Duration::from_secs(5),
         }
     }
+}
+
+/// PEM files, looked at again for every new connection: those that changed are read again.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// This process's certificate chain, shown to peers whoever dials.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// Authorities whose certificates are accepted.
+    pub ca: PathBuf,
+    /// The name that certificates of dialled peers are to have; none: the host that is dialled.
+    pub server_name: Option<String>,
 }

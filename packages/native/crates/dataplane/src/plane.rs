@@ -16,8 +16,8 @@ use crate::link::{Dial, Done, Kind, Listener, Status, dial, serve};
 use crate::lock;
 use crate::memory::RegionPool;
 use crate::names::{Party, StepKey, Tensor};
-use crate::options::PlaneOptions;
-use crate::registration::{SegmentPlace, StepRegistration};
+use crate::options::{PlaneOptions, Transport};
+use crate::registration::{RowsToSend, SegmentPlace, StepRegistration};
 use crate::traffic::Counters;
 
 /// Hears once how dialling went, usually on the plane's thread; CANCELLED if the link was replaced or the plane closed before.
@@ -40,14 +40,14 @@ struct Running {
 }
 
 impl Plane {
-    /// Starts the thread and listens. Fails with CONFIG when it cannot. Strided rows are packed in memory of `pool`.
+    /// Starts the thread and listens. Fails with CONFIG when it cannot, or cannot use its certificates. Strided rows are packed in memory of `pool`.
     pub fn open(options: PlaneOptions, pool: RegionPool, sink: EventSink) -> Result<Plane> {
         let config = |what: &str, error: std::io::Error| Error::new(Code::Config, format!("{what}: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| config("runtime", error))?;
         let (local_addr, listeners) = {
             let _in_runtime = runtime.enter();
             match &options.listen {
-                Some(address) => listen(address, options.same_host)
+                Some(address) => listen(address, options.transport != Transport::Tcp)
                     .map(|(local, listeners)| (Some(local), listeners))
                     .map_err(|error| config(&format!("listen {address}"), error))?,
                 None => (None, Vec::new()),
@@ -55,7 +55,7 @@ impl Plane {
         };
         let handle = runtime.handle().clone();
         let (events, reported) = unbounded_channel();
-        let engine = Arc::new(Engine::new(options, pool, events));
+        let engine = Arc::new(Engine::new(options, pool, events)?);
         let (stop, stopped) = oneshot::channel();
         let served = engine.clone();
         let thread = thread::Builder::new()
@@ -129,7 +129,17 @@ impl Plane {
         first_segment: u32,
         segments: Vec<SegmentPlace>,
     ) -> Result<()> {
-        self.engine.send(step, destination, tensor, first_segment, segments)
+        let numbered = segments.into_iter().zip(first_segment..);
+        let whole = numbered.map(|(place, segment)| {
+            let rows = 0..place.rows;
+            RowsToSend { destination, tensor, segment, place, rows }
+        });
+        self.send_rows(step, whole.collect())
+    }
+
+    /// Sends rows of any segments: all or, when it fails, none. Rows of a segment leave in their order.
+    pub fn send_rows(&self, step: &StepKey, sends: Vec<RowsToSend>) -> Result<()> {
+        self.engine.send(step, sends)
     }
 
     /// Forgets a step: queued slices are dropped, and once this has returned nothing is placed in its memory any more. Also
@@ -172,11 +182,11 @@ impl Drop for Plane {
 }
 
 /// Where peers dial, and what accepts them: TCP, and for peers of this host a unix socket of the same name where there can be one.
-fn listen(address: &str, same_host: bool) -> std::io::Result<(SocketAddr, Vec<Listener>)> {
+fn listen(address: &str, by_unix: bool) -> std::io::Result<(SocketAddr, Vec<Listener>)> {
     let tcp = std::net::TcpListener::bind(address)?;
     tcp.set_nonblocking(true)?;
     let local = tcp.local_addr()?;
-    let unix = if same_host { Listener::unix(local).ok() } else { None };
+    let unix = if by_unix { Listener::unix(local).ok() } else { None };
     let tcp = Listener::Tcp(tokio::net::TcpListener::from_std(tcp)?);
     Ok((local, std::iter::once(tcp).chain(unix).collect()))
 }

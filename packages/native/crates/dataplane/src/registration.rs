@@ -1,8 +1,11 @@
 //! What a process tells its plane about one step: memory reserved for arrivals, routes, totals.
 
+use std::ops::Range;
+
 use crate::error::{Code, Error, Result};
 use crate::memory::Region;
 use crate::names::{Party, StepKey, Tensor};
+use crate::peer_memory::Payload;
 
 /// Where one segment (rows of one head) lies. Its number on the wire is its place in the list.
 #[derive(Clone, Debug)]
@@ -12,14 +15,22 @@ pub struct SegmentPlace {
     pub rows: usize,
     pub row_bytes: usize,
     pub row_stride_bytes: usize,
-    /// Receives only: segments whose completion is reported as one event.
+    /// Receives only: rows whose completion is reported as one event, of this segment and all others that name it.
     pub granule: u32,
+    /// Receives only: rows, ascending, at which the next granule begins. Empty: all rows are of one.
+    pub granule_ends: Vec<usize>,
 }
 
 impl SegmentPlace {
     /// Payload bytes, without the gaps between rows.
     pub fn bytes(&self) -> usize {
         self.rows.saturating_mul(self.row_bytes)
+    }
+
+    /// Granules of a receive in the order of their rows, each with the payload bytes at its end.
+    pub(crate) fn granules(&self) -> impl Iterator<Item = (u32, usize)> {
+        let ends = self.granule_ends.iter().chain(std::iter::once(&self.rows));
+        (self.granule..).zip(ends.map(|rows| rows.saturating_mul(self.row_bytes)))
     }
 
     /// Whether the payload is one range of memory.
@@ -33,20 +44,74 @@ impl SegmentPlace {
             f(self.offset_bytes + from, bytes);
             return;
         }
-        let end = from + bytes;
-        let mut at = from;
-        while at < end {
-            let (row, column) = (at / self.row_bytes, at % self.row_bytes);
-            let length = (self.row_bytes - column).min(end - at);
+        let (mut row, mut column, mut left) = (from / self.row_bytes, from % self.row_bytes, bytes);
+        while left > 0 {
+            let length = (self.row_bytes - column).min(left);
             f(self.offset_bytes + row * self.row_stride_bytes + column, length);
+            (row, column, left) = (row + 1, 0, left - length);
+        }
+    }
+
+    /// Copies bytes `[from, from + bytes)` of the segment to the start of `to`.
+    ///
+    /// # Safety
+    /// Nobody writes the rows while this runs, and the caller is the only one who uses `to`, which is other memory (M2).
+    ///
+    /// # Panics
+    /// If the bytes are not inside both regions.
+    pub unsafe fn gather(&self, from: usize, bytes: usize, to: &Region) {
+        let mut at = 0;
+        self.for_each_run(from, bytes, |offset, length| {
+            // SAFETY: the caller's promise.
+            unsafe { to.write(at, self.region.slice(offset, length)) }
             at += length;
+        });
+    }
+
+    /// Copies a payload to the bytes of the segment from `from` on.
+    ///
+    /// # Safety
+    /// The caller is the only one who uses those bytes (M2), and the payload is other memory.
+    ///
+    /// # Panics
+    /// If they are not inside the region.
+    pub unsafe fn scatter(&self, from: usize, payload: &[u8]) {
+        // SAFETY: the caller's promise.
+        unsafe { self.scatter_payload(from, Payload::from(payload)) }
+    }
+
+    /// # Safety
+    /// As for `scatter`.
+    pub(crate) unsafe fn scatter_payload(&self, from: usize, payload: Payload<'_>) {
+        let mut at = 0;
+        self.for_each_run(from, payload.len(), |offset, length| {
+            // SAFETY: the caller's promise. The runs are as long as the payload.
+            unsafe { payload.copy_to(at, &self.region, offset, length) }
+            at += length;
+        });
+    }
+
+    /// How many bytes from `from` on, which is inside, go into a chunk of at most `limit`: whole rows, unless they are one range
+    /// of memory or longer than that.
+    pub(crate) fn cut(&self, from: usize, limit: usize) -> usize {
+        let left = self.bytes() - from;
+        if self.is_contiguous() {
+            return left.min(limit);
+        }
+        match (from % self.row_bytes, limit - limit % self.row_bytes) {
+            (0, 0) => left.min(limit),
+            (0, rows) => left.min(rows),
+            (column, _) => left.min(limit).min(self.row_bytes - column),
         }
     }
 
     /// Refuses places that leave their region or whose rows overlap each other.
-    pub(crate) fn check(&self, field: &str) -> Result<()> {
-        let refuse = |what: String| Err(Error::new(Code::PlanInvalid, format!("{field}: {what}")));
+    pub(crate) fn check(&self, field: impl Fn() -> String) -> Result<()> {
+        let refuse = |what: String| Err(Error::new(Code::PlanInvalid, format!("{}: {what}", field())));
         let (rows, row_bytes, stride) = (self.rows, self.row_bytes, self.row_stride_bytes);
+        if !self.granule_ends.is_sorted() || self.granule_ends.last().is_some_and(|&end| end > rows) {
+            return refuse(format!("granuleEnds {:?}, expected ascending rows up to {rows}", self.granule_ends));
+        }
         if rows == 0 || row_bytes == 0 {
             return Ok(());
         }
@@ -62,6 +127,30 @@ impl SegmentPlace {
             ));
         }
         Ok(())
+    }
+}
+
+/// Some rows of one segment on their way: `segment` is its number, `place` the whole of it.
+#[derive(Clone, Debug)]
+pub struct RowsToSend {
+    pub destination: Party,
+    pub tensor: Tensor,
+    pub segment: u32,
+    pub place: SegmentPlace,
+    pub rows: Range<usize>,
+}
+
+impl RowsToSend {
+    /// The bytes of the segment that they are. Fails with PLAN_INVALID.
+    pub(crate) fn checked_bytes(&self) -> Result<Range<u64>> {
+        let RowsToSend { destination, tensor, segment, place, rows } = self;
+        let name = || format!("segments: number {segment} of {tensor} for {destination}");
+        place.check(name)?;
+        if rows.start > rows.end || rows.end > place.rows {
+            let message = format!("{}: rows {rows:?}, expected some of its {}", name(), place.rows);
+            return Err(Error::new(Code::PlanInvalid, message));
+        }
+        Ok((rows.start * place.row_bytes) as u64..(rows.end * place.row_bytes) as u64)
     }
 }
 

@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub struct Counters {
     /// Payload handed to connections, relayed bytes included.
     pub sent_bytes: u64,
+    /// Of it, payload that peers of this host read in place.
+    pub shared_bytes: u64,
     /// Payload placed in reserved memory.
     pub received_bytes: u64,
     /// Payload taken in to be forwarded for other parties.
     pub relayed_bytes: u64,
     /// Connections by unix socket, dialled and accepted.
     pub unix_connections: usize,
+    /// Of them, those whose ends share memory.
+    pub shared_connections: usize,
     /// Steps registered.
     pub steps: usize,
     /// Links that can be sent on, waiting ones included.
@@ -23,30 +27,42 @@ pub struct Counters {
 #[derive(Default)]
 pub(crate) struct Traffic {
     sent_bytes: AtomicU64,
+    shared_bytes: AtomicU64,
     received_bytes: AtomicU64,
     relayed_bytes: AtomicU64,
     unix_connections: AtomicUsize,
+    shared_connections: AtomicUsize,
 }
 
 /// Counts one connection by unix socket while it lives.
-pub(crate) struct CountedConnection(Arc<Traffic>);
+pub(crate) struct CountedConnection {
+    traffic: Arc<Traffic>,
+    shares: bool,
+}
 
 impl Drop for CountedConnection {
     fn drop(&mut self) {
-        self.0.unix_connections.fetch_sub(1, Ordering::Relaxed);
+        self.traffic.unix_connections.fetch_sub(1, Ordering::Relaxed);
+        self.traffic.shared_connections.fetch_sub(usize::from(self.shares), Ordering::Relaxed);
     }
 }
 
 impl Traffic {
-    pub(crate) fn count_connection(self: &Arc<Traffic>, is_unix: bool) -> Option<CountedConnection> {
+    pub(crate) fn count_connection(self: &Arc<Traffic>, is_unix: bool, shares: bool) -> Option<CountedConnection> {
         is_unix.then(|| {
             self.unix_connections.fetch_add(1, Ordering::Relaxed);
-            CountedConnection(self.clone())
+            self.shared_connections.fetch_add(usize::from(shares), Ordering::Relaxed);
+            CountedConnection { traffic: self.clone(), shares }
         })
     }
 
     pub(crate) fn count_sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counted as sent too.
+    pub(crate) fn count_shared(&self, bytes: usize) {
+        self.shared_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn count_received(&self, bytes: usize) {
@@ -60,9 +76,11 @@ impl Traffic {
     pub(crate) fn counters(&self, steps: usize, links: usize) -> Counters {
         Counters {
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            shared_bytes: self.shared_bytes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             relayed_bytes: self.relayed_bytes.load(Ordering::Relaxed),
             unix_connections: self.unix_connections.load(Ordering::Relaxed),
+            shared_connections: self.shared_connections.load(Ordering::Relaxed),
             steps,
             links,
         }

@@ -5,6 +5,7 @@ mod support;
 
 use std::os::unix::net::UnixListener;
 
+use support::greeting::abstract_name;
 use support::step::{Shape, run};
 use support::{DEADLINE, Process, connected_by_unix_socket};
 
@@ -49,9 +50,4 @@ fn a_name_that_goes_with_its_process_leaves_no_file() {
     assert!(refused.message.contains("refused"), "{refused}");
     // Free again for whoever comes next.
     UnixListener::bind_addr(&abstract_name(&address)).unwrap();
-}
-
-fn abstract_name(address: &str) -> std::os::unix::net::SocketAddr {
-    use std::os::linux::net::SocketAddrExt;
-    std::os::unix::net::SocketAddr::from_abstract_name(format!("ulysses-tensor/{address}")).unwrap()
 }

@@ -1,6 +1,7 @@
 //! Speed of the kernels on this machine: GFLOP per second, and the share of what its FMA units can do.
 //!
-//! `cargo run --release -p ulysses-kernels --example bench -- [--isa NAME] [--threads N]`
+//! `cargo run --release -p ulysses-kernels --example bench -- [--isa NAME] [--threads N]`, or `-- --peak` for that alone, as one
+//! number; `npm run bench:kernels` compares with PyTorch.
 //!
 //! FLOPs are the useful ones: 4 s² d forward and 10 s² d backward per head, half of that if causal. Seconds are the
 //! best of some runs: of CPU time with one thread, so that a busy machine matters less; of the clock with more. The peak
@@ -25,11 +26,14 @@ fn main() {
     let mut machine = Machine { isa: Isa::detect(), threads: 1 };
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
+        if flag == "--peak" {
+            return println!("{}", fma_peak());
+        }
         let value = arguments.next().unwrap_or_else(|| panic!("{flag} needs a value"));
         match flag.as_str() {
             "--isa" => machine.isa = Isa::from_name(&value).expect("--isa is avx512, avx2 or portable"),
             "--threads" => machine.threads = value.parse().expect("--threads is a number"),
-            _ => panic!("unknown flag {flag}, expected --isa or --threads"),
+            _ => panic!("unknown flag {flag}, expected --isa, --threads or --peak"),
         }
     }
     println!("{}, {} thread(s), {HEADS} heads", machine.isa.name(), machine.threads);

@@ -42,7 +42,8 @@ mod tests {
     #[test]
     fn two_to_the_x_is_within_its_bound_and_special_values_hold() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-            let x: Vec<f32> = (0..65_536).map(|i| i as f32 * (127.0 / 65_536.0) - 126.0).collect();
+            let count = if cfg!(miri) { 256 } else { 65_536 };
+            let x: Vec<f32> = (0..count).map(|i| i as f32 * (127.0 / count as f32) - 126.0).collect();
             let mut y = x.clone();
             isa.run(Exp2(&mut y)).unwrap();
             for (x, y) in x.iter().zip(y) {

@@ -5,7 +5,7 @@
 //! and float16; arithmetic is float32. Results depend on the inputs and the instruction set alone: not on the number of
 //! threads, nor on timing. Working memory is linear in the rows and comes from a pool ([`Workspaces`]).
 //!
-//! Entry points are unsafe, for they take addresses: [`forward`], [`backward`], [`matmul`]. They check extents and
+//! Entry points are unsafe, for they take addresses: [`forward`], [`backward`], [`matmul`], [`fold`]. They check extents and
 //! strides; whether memory is there, only the caller knows.
 #![deny(unsafe_code)]
 #![warn(clippy::undocumented_unsafe_blocks)]
@@ -18,6 +18,8 @@ mod check;
 mod element;
 mod error;
 mod exp2;
+#[expect(unsafe_code, reason = "vouches for operands")]
+mod fold;
 #[expect(unsafe_code, reason = "vouches for operands")]
 mod forward;
 #[expect(unsafe_code, reason = "calls intrinsics")]
@@ -38,6 +40,7 @@ pub use attention::{AttentionParams, BackwardUnit, ForwardUnit, MAX_HEAD_SIZE};
 pub use backward::backward;
 pub use element::{Bf16, Element, F16};
 pub use error::Error;
+pub use fold::{FoldParams, fold};
 pub use forward::forward;
 pub use isa::Isa;
 pub use matmul::{MatmulParams, Matrix, matmul};

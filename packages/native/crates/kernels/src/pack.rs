@@ -37,14 +37,16 @@ pub(crate) fn rows_to_panels<T: Element>(
 }
 
 /// `[rows][d] -> [d / width][extent][width]`; columns beyond d are zero, steps beyond the rows are left alone.
-/// True if every element is finite.
+/// Returns how many rows come before the first that is not all finite.
 #[inline(always)]
-pub(crate) fn columns_to_panels<T: Element>(rows: Rows<T>, width: usize, extent: usize, panels: &mut [f32]) -> bool {
+pub(crate) fn columns_to_panels<T: Element>(rows: Rows<T>, width: usize, extent: usize, panels: &mut [f32]) -> usize {
     let mut buffer = [0.0; 2 * MAX_WIDTH];
-    let mut finite = true;
+    let mut finite = rows.len();
     for row in 0..rows.len() {
         let from = rows.row(row);
-        finite &= convert(from, &mut buffer[..from.len()]);
+        if !convert(from, &mut buffer[..from.len()]) {
+            finite = finite.min(row);
+        }
         let groups = buffer.chunks_exact(width).take(from.len().div_ceil(width));
         for (group, columns) in groups.enumerate() {
             panels[(group * extent + row) * width..][..width].copy_from_slice(columns);
@@ -120,7 +122,7 @@ mod tests {
     fn columns_become_lanes_and_missing_columns_are_zero() {
         let values: Vec<f32> = (0..16).map(|i| i as f32).collect();
         let mut panels = [f32::NAN; 36];
-        assert!(columns_to_panels(rows(&values, 2, 8, 8), ROWS, 3, &mut panels));
+        assert_eq!(columns_to_panels(rows(&values, 2, 8, 8), ROWS, 3, &mut panels), 2);
         assert_eq!(panels[..12], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0]);
         assert_eq!(panels[18..30], [6.0, 7.0, 0.0, 0.0, 0.0, 0.0, 14.0, 15.0, 0.0, 0.0, 0.0, 0.0]);
     }
@@ -131,6 +133,7 @@ mod tests {
             let values = [1.0, value, f32::MAX];
             assert!(!copy_rows(rows(&values, 1, 3, 3), 3, &mut [0.0; 3]));
             assert!(copy_rows(rows(&values, 1, 3, 1), 3, &mut [0.0; 3]));
+            assert_eq!(columns_to_panels(rows(&values, 3, 1, 1), ROWS, 3, &mut [0.0; 3 * ROWS]), 1);
         }
     }
 

@@ -111,6 +111,27 @@ fn what_is_not_finite_reaches_those_who_see_it_and_nobody_else() {
 }
 
 #[test]
+fn workspace_grows_like_the_sequence_and_not_like_its_square() {
+    let workspace = |rows: usize, threads: usize| {
+        let pool = Workspaces::new();
+        let case = Case { d: 64, rows, kv_rows: rows, mask: Mask::Causal };
+        drop(computed::<Bf16>(case, Isa::detect(), threads, &pool));
+        // Calls give back all that they took, so this is the most that one of them had.
+        pool.kept_bytes()
+    };
+    for threads in [1, 2] {
+        let bytes = [512, 1024, 2048, 4096].map(|rows| workspace(rows, threads));
+        for (shorter, longer) in bytes.iter().zip(&bytes[1..]) {
+            // Sizes are rounded up by at most a quarter.
+            assert!(*longer as f64 <= 2.0 * 1.25 * *shorter as f64, "{threads} threads: {bytes:?}");
+        }
+        // q, k, v, dout, out, dq, dk and dv of two heads in float32, and a little for each thread.
+        assert!(bytes[3] <= 8 * 2 * 4096 * 64 * 4 + threads * (4 << 20), "{threads} threads: {bytes:?}");
+        assert!(bytes[3] < 4096 * 4096 * 4, "{threads} threads: {bytes:?} bytes could hold all pairs");
+    }
+}
+
+#[test]
 fn a_raised_flag_ends_work_in_flight_with_cancelled() {
     let case = Case { d: 64, rows: 3000, kv_rows: 3000, mask: Mask::Full };
     let pool = Workspaces::new();

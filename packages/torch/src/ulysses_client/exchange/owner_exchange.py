@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
 
-from ..plan import PairSegments, Plan, RankTable, Segment, pair_segments, rank_tables
+from ..plan import Granule, PairSegments, Plan, RankTable, RowRange, Segment, granules_of, pair_segments, rank_tables
 from ..wire.slices import Bytes
 
 
@@ -23,6 +23,8 @@ class OwnerExchange:
     q_begin: int
     kv_begin: int
     tables: tuple[RankTable, ...]
+    #: What each rank computes at a time, which says what it waits for first.
+    granules: tuple[list[Granule], ...]
     #: Segments between this owner and every rank, in rank order.
     by_rank: tuple[PairSegments, ...]
 
@@ -35,12 +37,22 @@ class OwnerExchange:
 
 
 class Send(NamedTuple):
-    """One segment on its way; `number` is its place in the pair's list."""
+    """Some rows of one segment on their way; `number` is its place in the pair's list.
+
+    In an exchange alone, `rank` is the other owner.
+    """
 
     rank: int
     tensor: str
     number: int
+    #: Of the whole segment.
     rows: Bytes
+    part: RowRange
+
+    @property
+    def bytes(self) -> int:
+        row_bytes: int = self.rows.shape[1]
+        return (self.part.end - self.part.begin) * row_bytes
 
 
 class Receive(NamedTuple):
@@ -60,6 +72,7 @@ def owner_exchange(plan: Plan, owner: int) -> OwnerExchange:
         sum(plan.spec.q_splits[:owner]),
         sum(plan.spec.kv_splits[:owner]),
         tables,
+        tuple(granules_of(plan, tables)),
         tuple(pair_segments(plan, table, owner) for table in tables),
     )
 
@@ -76,32 +89,42 @@ def backward_sends(exchange: OwnerExchange, dout: Bytes, carried: dict[str, Byte
 
 
 def _sends(exchange: OwnerExchange, q_like: dict[str, Bytes], kv_like: dict[str, Bytes]) -> list[Send]:
-    """Each rank's units in plan order, KV before the first unit that reads it, ranks in turn."""
-    return _in_turn([list(_line(exchange, rank, q_like, kv_like)) for rank in range(len(exchange.by_rank))])
+    """Each rank's granules in their order, the keys that one reads before its rows, ranks in turn."""
+    lines = [_line(exchange, rank, q_like, kv_like) for rank in range(len(exchange.by_rank))]
+    return _in_turn([[send for send in line if send.bytes] for line in lines])
 
 
 def _line(exchange: OwnerExchange, rank: int, q_like: dict[str, Bytes], kv_like: dict[str, Bytes]) -> Iterable[Send]:
     pair, table = exchange.by_rank[rank], exchange.tables[rank]
-    # Of one interval an owner holds one run of rows, so an interval is at most one segment.
+    # Of one unit or interval an owner holds one run of rows, so each is at most one segment.
+    number_of_unit = {segment.place: number for number, segment in enumerate(pair.q)}
     number_of_interval = {segment.place: number for number, segment in enumerate(pair.kv)}
-    sent: set[int] = set()
+    keys_sent = [interval.begin for interval in table.kv_intervals]
+    shard_end = exchange.q_begin + exchange.plan.spec.q_splits[exchange.owner]
+    for unit, q_begin, q_end, keys in exchange.granules[rank]:
+        if keys is not None:
+            place = table.kv_interval_of_unit[unit]
+            # Other owners' rows of the unit wait for keys of this one that its own do not see: those leave before them.
+            end = table.kv_intervals[place].end if table.units[unit].q_end > shard_end else keys.end
+            if place in number_of_interval:
+                number = number_of_interval[place]
+                segment = pair.kv[number]
+                part = _within(segment, keys_sent[place], end)
+                for tensor, shard in kv_like.items():
+                    yield Send(rank, tensor, number, exchange.kv_rows(shard, segment), part)
+            keys_sent[place] = max(keys_sent[place], end)
+        if unit in number_of_unit:
+            number = number_of_unit[unit]
+            segment = pair.q[number]
+            part = _within(segment, q_begin, q_end)
+            for tensor, shard in q_like.items():
+                yield Send(rank, tensor, number, exchange.q_rows(shard, segment), part)
 
-    def interval(place: int) -> Iterable[Send]:
-        number = number_of_interval.get(place)
-        if number is None or place in sent:
-            return
-        sent.add(place)
-        segment = pair.kv[number]
-        for tensor, shard in kv_like.items():
-            yield Send(rank, tensor, number, exchange.kv_rows(shard, segment))
 
-    for number, segment in enumerate(pair.q):
-        yield from interval(table.kv_interval_of_unit[segment.place])
-        for tensor, shard in q_like.items():
-            yield Send(rank, tensor, number, exchange.q_rows(shard, segment))
-    # Intervals read only by units whose q rows other owners hold.
-    for place in number_of_interval:
-        yield from interval(place)
+def _within(segment: Segment, begin: int, end: int) -> RowRange:
+    """Whole-sequence rows as far as the segment has them, counted from its first; empty when it has none."""
+    first = min(max(begin, segment.begin), segment.end)
+    return RowRange(first - segment.begin, max(first, min(end, segment.end)) - segment.begin)
 
 
 def forward_receives(exchange: OwnerExchange, out: Bytes, lse: Bytes) -> list[Receive]:

@@ -35,13 +35,17 @@ class StepChannel:
         self._expected = dict(self._left)
         self._unacknowledged: dict[int, int] = defaultdict(int)
         for send in sends:
-            self._unacknowledged[send.rank] += send.rows.size
+            self._unacknowledged[send.rank] += send.bytes
         self.bytes_sent = sum(self._unacknowledged.values())
         self.bytes_received = sum(self._expected.values())
 
     @property
     def live(self) -> bool:
         return self._failure is None
+
+    @property
+    def complete(self) -> bool:
+        return not any(self._left.values())
 
     def place(self, head: SliceHead, payload: Bytes) -> int | None:
         """Places a slice; returns all bytes of its source when this was its last. Raises what the source is told."""
@@ -90,10 +94,10 @@ class StepChannel:
             self._changed.notify_all()
 
     def wait(self, deadline_at: float) -> bool:
-        """Until every row is placed, acknowledged and committed; False at the deadline. Raises the first failure."""
+        """Until the step is committed and every row placed; False at the deadline. Raises the first failure."""
         with self._changed:
             while self._failure is None:
-                if self._committed and not self._unacknowledged and not any(self._left.values()):
+                if self._committed and self.complete:
                     return True
                 left = deadline_at - time.monotonic()
                 if left <= 0:

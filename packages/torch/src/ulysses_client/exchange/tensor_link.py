@@ -1,4 +1,4 @@
-"""The owner's link to its relay rank: one Push and one Pull call, as long as both live.
+"""The owner's link to a rank: one Push and one Pull call, as long as both live.
 
 L1: threads and calls end with `close`, which waits for them.
 L2: a link that broke stays broken; `on_lost` is called once.
@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from ..errors import StaleEpochError, UlyssesError
+from ..errors import PeerLostError, StaleEpochError, UlyssesError
 from ..generated import tensor_pb2, tensor_plane_pb2
 from ..wire.convert import StepKey, error_from_proto, pass_name
 from ..wire.rpc import PARTY_METADATA, error_from_call, open_channel
-from ..wire.slices import CHUNK_BYTES, ROLE_OWNER, ROLE_RANK, SliceHead, decode_slice, encode_slice
+from ..wire.slices import ROLE_OWNER, SliceHead, chunks_of, decode_slice, encode_slice, peer_role
+from ..wire.tls import TlsFiles, tls_refusal
 from .owner_exchange import Send
 from .step_channel import StepChannel
 
@@ -46,9 +47,13 @@ class TensorLink:
         address: str,
         owner: int,
         party: str,
-        tls: grpc.ChannelCredentials | None,
-        on_lost: Callable[[str], None],
+        tls: TlsFiles | None,
+        on_lost: Callable[[UlyssesError], None],
     ) -> None:
+        self._address = address
+        self._tls = tls
+        #: Whether the peer ever said anything: if not, certificates may be why.
+        self._heard = False
         self._owner = owner
         self._on_lost = on_lost
         self._outgoing: queue.SimpleQueue[_Outgoing | None] = queue.SimpleQueue()
@@ -93,7 +98,6 @@ class TensorLink:
             while len(self._closed_steps) > CLOSED_STEPS:
                 self._closed_steps.popitem(last=False)
             self._registered.notify_all()
-        channel.close()
 
     def close(self) -> None:
         self._end(None)
@@ -104,7 +108,7 @@ class TensorLink:
             drained.wait(JOIN_SECONDS)
         self._channel.close()
 
-    def _end(self, reason: str | None) -> None:
+    def _end(self, reason: UlyssesError | None) -> None:
         with self._registered:
             if self._ended:
                 return
@@ -119,30 +123,38 @@ class TensorLink:
 
     def _slices(self) -> Iterator[bytes]:
         """Runs in gRPC's thread: a slice is packed when the connection has room for it."""
-        while (outgoing := self._outgoing.get()) is not None:
-            channel, (rank, tensor, number, rows) = outgoing
-            rows_per_chunk = max(1, CHUNK_BYTES // rows.shape[1])
-            for first in range(0, rows.shape[0], rows_per_chunk):
-                if not channel.live:
-                    break
-                count = min(rows_per_chunk, rows.shape[0] - first)
-                yield encode_slice(channel.epoch, channel.key, self._owner, rank, tensor, number, rows, first, count)
-        self._drained[0].set()
+        try:
+            while (outgoing := self._outgoing.get()) is not None:
+                channel, (rank, tensor, number, rows, part) = outgoing
+                first = part.begin * rows.shape[1]
+                for offset, piece in chunks_of(rows[part.begin : part.end]):
+                    if not channel.live:
+                        break
+                    names = (channel.epoch, channel.key, self._owner, rank, tensor, number)
+                    yield encode_slice(*names, rows.size, first + offset, piece)
+        finally:
+            # Also when gRPC, which saw the call cancelled, asks for no more.
+            self._drained[0].set()
 
     def _outgoing_acks(self) -> Iterator[bytes]:
-        while (ack := self._acks.get()) is not None:
-            yield ack
-        self._drained[1].set()
+        try:
+            while (ack := self._acks.get()) is not None:
+                yield ack
+        finally:
+            self._drained[1].set()
 
     def _read(self, call: Any, take: Callable[[Any], None]) -> None:
-        reason = "the peer ended the call"
+        reason: UlyssesError = PeerLostError("the peer ended the call")
         try:
             for message in call:
+                self._heard = True
                 take(message)
         except grpc.RpcError as failure:
-            reason = error_from_call(failure, "the tensor link").message
+            reason = error_from_call(failure, "the tensor link")
+            if not self._heard and not self._ended and isinstance(reason, PeerLostError):
+                reason = tls_refusal(self._address, self._tls) or reason
         except UlyssesError as error:
-            reason = error.message
+            reason = error
         self._end(reason)
 
     def _take_ack(self, message: tensor_plane_pb2.PushResponse) -> None:
@@ -196,7 +208,7 @@ class TensorLink:
         ack = tensor_plane_pb2.Ack(
             epoch=head.epoch,
             step=head.key.to_proto(),
-            source=tensor_pb2.Party(role=ROLE_RANK, index=head.source),  # type: ignore[arg-type]
+            source=tensor_pb2.Party(role=peer_role(head.tensor), index=head.source),  # type: ignore[arg-type]
             destination=tensor_pb2.Party(role=ROLE_OWNER, index=self._owner),  # type: ignore[arg-type]
             bytes=placed_bytes,
             error=error,

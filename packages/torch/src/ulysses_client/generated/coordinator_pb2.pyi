@@ -82,7 +82,7 @@ class StepView(_message.Message):
     def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., layout: _Optional[_Union[_tensor_pb2.Layout, str]] = ..., batch: _Optional[int] = ..., q_heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., head_size: _Optional[int] = ..., q_rows: _Optional[int] = ..., kv_rows: _Optional[int] = ..., mask: _Optional[_Union[_plan_pb2.Mask, _Mapping]] = ..., scale: _Optional[float] = ..., strategy: _Optional[_Union[_plan_pb2.Strategy, str]] = ..., keep: _Optional[_Union[Keep, str]] = ..., attention_mask_lengths: _Optional[_Iterable[int]] = ..., attention_mask_extent: _Optional[int] = ..., gather_size_q: _Optional[int] = ..., gather_size_kv: _Optional[int] = ..., gather_size_calculator: _Optional[str] = ..., calculator_arguments_json: _Optional[str] = ..., kv_cache_policy: _Optional[_Union[KvCachePolicy, str]] = ..., kv_cache_budget_bytes: _Optional[int] = ..., kv_cache_policy_unaligned: _Optional[bool] = ..., client_calculator: _Optional[str] = ...) -> None: ...
 
 class ExchangeView(_message.Message):
-    __slots__ = ("dtype", "shape", "scatter_dim", "gather_dim", "gather_size", "aligned", "scatter_ranges", "gather_ranges", "purpose")
+    __slots__ = ("dtype", "shape", "scatter_dim", "gather_dim", "gather_size", "aligned", "scatter_ranges", "gather_ranges", "purpose", "failure")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     SCATTER_DIM_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class ExchangeView(_message.Message):
     SCATTER_RANGES_FIELD_NUMBER: _ClassVar[int]
     GATHER_RANGES_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
     dtype: _tensor_pb2.DType
     shape: _containers.RepeatedScalarFieldContainer[int]
     scatter_dim: int
@@ -101,7 +102,8 @@ class ExchangeView(_message.Message):
     scatter_ranges: _containers.RepeatedCompositeFieldContainer[_plan_pb2.RowRange]
     gather_ranges: _containers.RepeatedCompositeFieldContainer[_plan_pb2.RowRange]
     purpose: str
-    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., scatter_dim: _Optional[int] = ..., gather_dim: _Optional[int] = ..., gather_size: _Optional[int] = ..., aligned: _Optional[bool] = ..., scatter_ranges: _Optional[_Iterable[_Union[_plan_pb2.RowRange, _Mapping]]] = ..., gather_ranges: _Optional[_Iterable[_Union[_plan_pb2.RowRange, _Mapping]]] = ..., purpose: _Optional[str] = ...) -> None: ...
+    failure: str
+    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., scatter_dim: _Optional[int] = ..., gather_dim: _Optional[int] = ..., gather_size: _Optional[int] = ..., aligned: _Optional[bool] = ..., scatter_ranges: _Optional[_Iterable[_Union[_plan_pb2.RowRange, _Mapping]]] = ..., gather_ranges: _Optional[_Iterable[_Union[_plan_pb2.RowRange, _Mapping]]] = ..., purpose: _Optional[str] = ..., failure: _Optional[str] = ...) -> None: ...
 
 class PlanStepRequest(_message.Message):
     __slots__ = ("step", "owner_index", "owner_count", "view", "exchange", "forward", "release_forward", "direct")
@@ -210,11 +212,31 @@ class WatchMembershipResponse(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., cp_size: _Optional[int] = ..., complete: _Optional[bool] = ..., ranks: _Optional[_Iterable[_Union[RankAddress, _Mapping]]] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("trace",)
+    TRACE_FIELD_NUMBER: _ClassVar[int]
+    trace: str
+    def __init__(self, trace: _Optional[str] = ...) -> None: ...
+
+class StepTrace(_message.Message):
+    __slots__ = ("step", "spans")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    SPANS_FIELD_NUMBER: _ClassVar[int]
+    step: _tensor_pb2.StepKey
+    spans: _containers.RepeatedCompositeFieldContainer[TraceSpan]
+    def __init__(self, step: _Optional[_Union[_tensor_pb2.StepKey, _Mapping]] = ..., spans: _Optional[_Iterable[_Union[TraceSpan, _Mapping]]] = ...) -> None: ...
+
+class TraceSpan(_message.Message):
+    __slots__ = ("phase", "begin_us", "end_us")
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_US_FIELD_NUMBER: _ClassVar[int]
+    END_US_FIELD_NUMBER: _ClassVar[int]
+    phase: str
+    begin_us: int
+    end_us: int
+    def __init__(self, phase: _Optional[str] = ..., begin_us: _Optional[int] = ..., end_us: _Optional[int] = ...) -> None: ...
 
 class RankStatus(_message.Message):
-    __slots__ = ("rank", "ready", "steps_running", "store_bytes", "store_budget_bytes", "handles", "isa", "lease_age_ms")
+    __slots__ = ("rank", "ready", "steps_running", "store_bytes", "store_budget_bytes", "handles", "isa", "lease_age_ms", "traces")
     RANK_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     STEPS_RUNNING_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +245,7 @@ class RankStatus(_message.Message):
     HANDLES_FIELD_NUMBER: _ClassVar[int]
     ISA_FIELD_NUMBER: _ClassVar[int]
     LEASE_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    TRACES_FIELD_NUMBER: _ClassVar[int]
     rank: RankAddress
     ready: bool
     steps_running: int
@@ -231,10 +254,11 @@ class RankStatus(_message.Message):
     handles: int
     isa: str
     lease_age_ms: int
-    def __init__(self, rank: _Optional[_Union[RankAddress, _Mapping]] = ..., ready: _Optional[bool] = ..., steps_running: _Optional[int] = ..., store_bytes: _Optional[int] = ..., store_budget_bytes: _Optional[int] = ..., handles: _Optional[int] = ..., isa: _Optional[str] = ..., lease_age_ms: _Optional[int] = ...) -> None: ...
+    traces: _containers.RepeatedCompositeFieldContainer[StepTrace]
+    def __init__(self, rank: _Optional[_Union[RankAddress, _Mapping]] = ..., ready: _Optional[bool] = ..., steps_running: _Optional[int] = ..., store_bytes: _Optional[int] = ..., store_budget_bytes: _Optional[int] = ..., handles: _Optional[int] = ..., isa: _Optional[str] = ..., lease_age_ms: _Optional[int] = ..., traces: _Optional[_Iterable[_Union[StepTrace, _Mapping]]] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("epoch", "cp_size", "complete", "ranks", "steps_running", "steps_committed", "steps_failed")
+    __slots__ = ("epoch", "cp_size", "complete", "ranks", "steps_running", "steps_committed", "steps_failed", "traces")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CP_SIZE_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
@@ -242,6 +266,7 @@ class GetStatusResponse(_message.Message):
     STEPS_RUNNING_FIELD_NUMBER: _ClassVar[int]
     STEPS_COMMITTED_FIELD_NUMBER: _ClassVar[int]
     STEPS_FAILED_FIELD_NUMBER: _ClassVar[int]
+    TRACES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     cp_size: int
     complete: bool
@@ -249,7 +274,8 @@ class GetStatusResponse(_message.Message):
     steps_running: int
     steps_committed: int
     steps_failed: int
-    def __init__(self, epoch: _Optional[int] = ..., cp_size: _Optional[int] = ..., complete: _Optional[bool] = ..., ranks: _Optional[_Iterable[_Union[RankStatus, _Mapping]]] = ..., steps_running: _Optional[int] = ..., steps_committed: _Optional[int] = ..., steps_failed: _Optional[int] = ...) -> None: ...
+    traces: _containers.RepeatedCompositeFieldContainer[StepTrace]
+    def __init__(self, epoch: _Optional[int] = ..., cp_size: _Optional[int] = ..., complete: _Optional[bool] = ..., ranks: _Optional[_Iterable[_Union[RankStatus, _Mapping]]] = ..., steps_running: _Optional[int] = ..., steps_committed: _Optional[int] = ..., steps_failed: _Optional[int] = ..., traces: _Optional[_Iterable[_Union[StepTrace, _Mapping]]] = ...) -> None: ...
 
 class ScaleRequest(_message.Message):
     __slots__ = ("cp_size",)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ulysses_client.generated import tensor_pb2 as ulysses_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dulysses/v1/tensor_plane.proto\x12\nulysses.v1\x1a\x17ulysses/v1/tensor.proto\"\xfd\x01\n\x05Slice\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12!\n\x04step\x18\x02 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12!\n\x06source\x18\x03 \x01(\x0b\x32\x11.ulysses.v1.Party\x12&\n\x0b\x64\x65stination\x18\x04 \x01(\x0b\x32\x11.ulysses.v1.Party\x12\"\n\x06tensor\x18\x05 \x01(\x0e\x32\x12.ulysses.v1.Tensor\x12\x0f\n\x07segment\x18\x06 \x01(\r\x12\x14\n\x0coffset_bytes\x18\x07 \x01(\x04\x12\x15\n\rsegment_bytes\x18\x08 \x01(\x04\x12\x0f\n\x07payload\x18\x0f \x01(\x0cJ\x04\x08\t\x10\x0f\"\xb3\x01\n\x03\x41\x63k\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12!\n\x04step\x18\x02 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12!\n\x06source\x18\x03 \x01(\x0b\x32\x11.ulysses.v1.Party\x12&\n\x0b\x64\x65stination\x18\x04 \x01(\x0b\x32\x11.ulysses.v1.Party\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12 \n\x05\x65rror\x18\x06 \x01(\x0b\x32\x11.ulysses.v1.Error\"/\n\x0bPushRequest\x12 \n\x05slice\x18\x01 \x01(\x0b\x32\x11.ulysses.v1.Slice\",\n\x0cPushResponse\x12\x1c\n\x03\x61\x63k\x18\x01 \x01(\x0b\x32\x0f.ulysses.v1.Ack\"+\n\x0bPullRequest\x12\x1c\n\x03\x61\x63k\x18\x01 \x01(\x0b\x32\x0f.ulysses.v1.Ack\"0\n\x0cPullResponse\x12 \n\x05slice\x18\x01 \x01(\x0b\x32\x11.ulysses.v1.Slice2\x92\x01\n\x12TensorPlaneService\x12=\n\x04Push\x12\x17.ulysses.v1.PushRequest\x1a\x18.ulysses.v1.PushResponse(\x01\x30\x01\x12=\n\x04Pull\x12\x17.ulysses.v1.PullRequest\x1a\x18.ulysses.v1.PullResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dulysses/v1/tensor_plane.proto\x12\nulysses.v1\x1a\x17ulysses/v1/tensor.proto\"\xa5\x02\n\x05Slice\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12!\n\x04step\x18\x02 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12!\n\x06source\x18\x03 \x01(\x0b\x32\x11.ulysses.v1.Party\x12&\n\x0b\x64\x65stination\x18\x04 \x01(\x0b\x32\x11.ulysses.v1.Party\x12\"\n\x06tensor\x18\x05 \x01(\x0e\x32\x12.ulysses.v1.Tensor\x12\x0f\n\x07segment\x18\x06 \x01(\r\x12\x14\n\x0coffset_bytes\x18\x07 \x01(\x04\x12\x15\n\rsegment_bytes\x18\x08 \x01(\x04\x12&\n\x06shared\x18\t \x01(\x0b\x32\x16.ulysses.v1.SharedRows\x12\x0f\n\x07payload\x18\x0f \x01(\x0cJ\x04\x08\n\x10\x0f\"]\n\nSharedRows\x12\x14\n\x0coffset_bytes\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x11\n\trow_bytes\x18\x03 \x01(\x04\x12\x18\n\x10row_stride_bytes\x18\x04 \x01(\x04\"\xb3\x01\n\x03\x41\x63k\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12!\n\x04step\x18\x02 \x01(\x0b\x32\x13.ulysses.v1.StepKey\x12!\n\x06source\x18\x03 \x01(\x0b\x32\x11.ulysses.v1.Party\x12&\n\x0b\x64\x65stination\x18\x04 \x01(\x0b\x32\x11.ulysses.v1.Party\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12 \n\x05\x65rror\x18\x06 \x01(\x0b\x32\x11.ulysses.v1.Error\"/\n\x0bPushRequest\x12 \n\x05slice\x18\x01 \x01(\x0b\x32\x11.ulysses.v1.Slice\">\n\x0cPushResponse\x12\x1c\n\x03\x61\x63k\x18\x01 \x01(\x0b\x32\x0f.ulysses.v1.Ack\x12\x10\n\x08released\x18\x02 \x01(\x04\"=\n\x0bPullRequest\x12\x1c\n\x03\x61\x63k\x18\x01 \x01(\x0b\x32\x0f.ulysses.v1.Ack\x12\x10\n\x08released\x18\x02 \x01(\x04\"0\n\x0cPullResponse\x12 \n\x05slice\x18\x01 \x01(\x0b\x32\x11.ulysses.v1.Slice2\x92\x01\n\x12TensorPlaneService\x12=\n\x04Push\x12\x17.ulysses.v1.PushRequest\x1a\x18.ulysses.v1.PushResponse(\x01\x30\x01\x12=\n\x04Pull\x12\x17.ulysses.v1.PullRequest\x1a\x18.ulysses.v1.PullResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ulysses.v1.tensor_plane_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SLICE']._serialized_start=71
-  _globals['_SLICE']._serialized_end=324
-  _globals['_ACK']._serialized_start=327
-  _globals['_ACK']._serialized_end=506
-  _globals['_PUSHREQUEST']._serialized_start=508
-  _globals['_PUSHREQUEST']._serialized_end=555
-  _globals['_PUSHRESPONSE']._serialized_start=557
-  _globals['_PUSHRESPONSE']._serialized_end=601
-  _globals['_PULLREQUEST']._serialized_start=603
-  _globals['_PULLREQUEST']._serialized_end=646
-  _globals['_PULLRESPONSE']._serialized_start=648
-  _globals['_PULLRESPONSE']._serialized_end=696
-  _globals['_TENSORPLANESERVICE']._serialized_start=699
-  _globals['_TENSORPLANESERVICE']._serialized_end=845
+  _globals['_SLICE']._serialized_end=364
+  _globals['_SHAREDROWS']._serialized_start=366
+  _globals['_SHAREDROWS']._serialized_end=459
+  _globals['_ACK']._serialized_start=462
+  _globals['_ACK']._serialized_end=641
+  _globals['_PUSHREQUEST']._serialized_start=643
+  _globals['_PUSHREQUEST']._serialized_end=690
+  _globals['_PUSHRESPONSE']._serialized_start=692
+  _globals['_PUSHRESPONSE']._serialized_end=754
+  _globals['_PULLREQUEST']._serialized_start=756
+  _globals['_PULLREQUEST']._serialized_end=817
+  _globals['_PULLRESPONSE']._serialized_start=819
+  _globals['_PULLRESPONSE']._serialized_end=867
+  _globals['_TENSORPLANESERVICE']._serialized_start=870
+  _globals['_TENSORPLANESERVICE']._serialized_end=1016
 # @@protoc_insertion_point(module_scope)

@@ -1,12 +1,21 @@
 """Gather sizes, masks, units and segments: pure arithmetic."""
 
 from .classify_mask import classify_mask, classify_rows, visible_keys
+from .exchange_plan import (
+    ExchangePlan,
+    ExchangeSpec,
+    exchange_plan_id,
+    split_ranges,
+    verify_exchange_plan,
+)
 from .gather_size import (
     DefaultGatherSizeCalculator,
     DynamicGatherSizeCalculator,
     GatherSizeCalculator,
     custom_gather_size,
 )
+from .granules import Granule, granules_of
+from .head_routing import HeadRouting, kv_head_of_q_head, route_heads
 from .rank_table import pair_segments, rank_tables
 from .spec import (
     ELEMENT_BYTES,
@@ -33,7 +42,11 @@ __all__ = [
     "DType",
     "DefaultGatherSizeCalculator",
     "DynamicGatherSizeCalculator",
+    "ExchangePlan",
+    "ExchangeSpec",
     "GatherSizeCalculator",
+    "Granule",
+    "HeadRouting",
     "KvInterval",
     "Layout",
     "Mask",
@@ -50,13 +63,19 @@ __all__ = [
     "classify_mask",
     "classify_rows",
     "custom_gather_size",
+    "exchange_plan_id",
     "float32",
+    "granules_of",
+    "kv_head_of_q_head",
     "pair_segments",
     "plan_id_of",
     "plan_text",
     "rank_tables",
+    "route_heads",
     "split_offsets",
+    "split_ranges",
     "split_sizes",
+    "verify_exchange_plan",
     "verify_plan",
     "visible_keys",
 ]

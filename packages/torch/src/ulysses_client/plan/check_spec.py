@@ -12,9 +12,10 @@ from .split_sizes import is_integer, require_integer
 
 #: Largest head size that the kernels take.
 MAX_HEAD_SIZE = 256
+#: Every lane, a query head of a sample, is a unit at least: planning takes time and memory in proportion.
+MAX_LANES = 2**16
 #: Kernels address rows with int32.
 MAX_ROWS = 2**31 - 1
-MAX_SAFE_INTEGER = 2**53 - 1
 
 
 def check_spec(spec: StepSpec, cp_size: int) -> None:
@@ -25,6 +26,9 @@ def check_spec(spec: StepSpec, cp_size: int) -> None:
     _require_word("strategy", spec.strategy, STRATEGIES)
     require_integer("batch", spec.batch, 1)
     require_integer("q_heads", spec.q_heads, 1)
+    if spec.batch * spec.q_heads > MAX_LANES:
+        expected = f"an integer of at least 1, with batch * q_heads at most {MAX_LANES}"
+        raise field_error(ShapeMismatchError, "q_heads", spec.q_heads, expected)
     require_integer("kv_heads", spec.kv_heads, 1)
     if not is_integer(spec.head_size) or not 1 <= spec.head_size <= MAX_HEAD_SIZE:
         expected = f"an integer from 1 to {MAX_HEAD_SIZE}"
@@ -39,8 +43,6 @@ def check_spec(spec: StepSpec, cp_size: int) -> None:
     if len(spec.kv_splits) != len(spec.q_splits):
         expected = f"one entry per sequence owner, {len(spec.q_splits)} like q_splits"
         raise field_error(ShapeMismatchError, "kv_splits", spec.kv_splits, expected)
-    if spec.batch * spec.q_heads * s_q > MAX_SAFE_INTEGER:
-        raise field_error(ShapeMismatchError, "q_heads", spec.q_heads, "batch * q_heads * rows below 2^53")
     _check_mask(spec.mask, spec.batch, s_q, s_kv)
     if not _is_float32(spec.scale):
         raise field_error(ShapeMismatchError, "scale", spec.scale, "a finite float32 other than -0")

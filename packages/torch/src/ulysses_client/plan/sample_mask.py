@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from .spec import Mask, RowRange, StepSpec
@@ -26,6 +27,15 @@ class Band(NamedTuple):
         """One past the last key that `row` sees."""
         return min(self.kv_end, row + self.high)
 
+    def pairs(self, begin: int, end: int) -> int:
+        """Visible (row, key) pairs of rows [begin, end) of the band."""
+        # Ends: i + high up to the row where kv_end clamps them. Begins: kv_begin up to the row where i + low passes it.
+        ends_clamp = min(max(self.kv_end - self.high, begin), end)
+        begins_move = min(max(self.kv_begin - self.low, begin), end)
+        ends = _sum(begin, ends_clamp) + (ends_clamp - begin) * self.high + (end - ends_clamp) * self.kv_end
+        begins = (begins_move - begin) * self.kv_begin + _sum(begins_move, end) + (end - begins_move) * self.low
+        return ends - begins
+
 
 @dataclass(frozen=True)
 class SampleMask:
@@ -34,6 +44,8 @@ class SampleMask:
     ends: tuple[int, ...]
     #: `q_begin` of every band, to search in.
     begins: tuple[int, ...]
+    #: Visible pairs of one head before each band; one more entry holds the sample's.
+    pairs_before: tuple[int, ...]
     #: Bands between whose first key and the band before lie keys that no row sees.
     gaps: tuple[int, ...]
 
@@ -60,7 +72,9 @@ def sample_mask(spec: StepSpec, batch: int) -> SampleMask:
         for index in range(1, len(bands))
         if bands[index].first_key(bands[index].q_begin) > bands[index - 1].end_key(bands[index - 1].q_end - 1)
     )
-    return SampleMask(bands, tuple(band.q_end for band in bands), tuple(band.q_begin for band in bands), gaps)
+    ends, begins = tuple(band.q_end for band in bands), tuple(band.q_begin for band in bands)
+    pairs_before = tuple(accumulate((band.pairs(band.q_begin, band.q_end) for band in bands), initial=0))
+    return SampleMask(bands, ends, begins, pairs_before, gaps)
 
 
 def _bands(mask: Mask, s_q: int, s_kv: int, batch: int) -> tuple[Band, ...]:
@@ -89,6 +103,24 @@ def _bands(mask: Mask, s_q: int, s_kv: int, batch: int) -> tuple[Band, ...]:
     return tuple(bands)
 
 
+def pairs_before_row(mask: SampleMask, row: int) -> int:
+    """Visible pairs of the sample's rows [0, row), of one head."""
+    index = bisect_right(mask.ends, row)
+    if index == len(mask.bands) or row <= mask.begins[index]:
+        return mask.pairs_before[index]
+    return mask.pairs_before[index] + mask.bands[index].pairs(mask.begins[index], row)
+
+
+def row_near_pairs(mask: SampleMask, pairs: float) -> int:
+    """The row of one head with the number of visible pairs before it nearest to `pairs`, which the sample has."""
+    index = bisect_left(mask.pairs_before, pairs, 1) - 1
+    band, left = mask.bands[index], pairs - mask.pairs_before[index]
+    rows = range(band.q_begin + 1, band.q_end)
+    row = band.q_begin + 1 + bisect_left(rows, left, key=lambda row: band.pairs(band.q_begin, row))
+    below, above = band.pairs(band.q_begin, row - 1), band.pairs(band.q_begin, row)
+    return row - 1 if left - below < above - left else row
+
+
 def visible_runs(mask: SampleMask, q_begin: int, q_end: int) -> list[VisibleRun]:
     """Rows [q_begin, q_end) as runs without a gap between visible keys, in order: nearly always one run."""
     bands, gaps = mask.bands, mask.gaps
@@ -109,3 +141,8 @@ def visible_runs(mask: SampleMask, q_begin: int, q_end: int) -> list[VisibleRun]
         runs.append(VisibleRun(begin, run_end, keys))
         band, begin = after, run_end
     return runs
+
+
+def _sum(begin: int, end: int) -> int:
+    """begin + (begin + 1) + … + (end - 1)"""
+    return (begin + end - 1) * (end - begin) // 2

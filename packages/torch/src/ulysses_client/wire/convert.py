@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from ..errors import PlanInvalidError, UlyssesError, UnsupportedError, error_of, field_error
 from ..generated import coordinator_pb2, plan_pb2, tensor_pb2
-from ..plan import DType, Layout, Mask, Plan, RowRange, Segments, StepSpec, Strategy, ValidRanges
+from ..plan import (
+    DType,
+    ExchangePlan,
+    ExchangeSpec,
+    Layout,
+    Mask,
+    Plan,
+    RowRange,
+    Segments,
+    StepSpec,
+    Strategy,
+    ValidRanges,
+)
 
 #: What is kept for backward. store: on the ranks, what the KV-cache policy says; recompute: nothing, backward brings q,
 #: k and v again; none: nothing, and there is no backward.
@@ -107,6 +120,43 @@ class StepView:
 
 
 @dataclass(frozen=True)
+class ExchangeView:
+    """An exchange alone as one sequence owner sees it; there is one owner per rank."""
+
+    dtype: DType
+    #: Extents of this owner's shard.
+    shape: tuple[int, ...]
+    scatter_dim: int
+    gather_dim: int
+    #: Extent of the gather dimension afterwards; None: all rows of all shards.
+    gather_size: int | None
+    #: Shards must be equal and the scatter dimension must divide.
+    aligned: bool
+    #: None: equal parts, the remainder one each to the lowest owners.
+    scatter_ranges: tuple[RowRange, ...] | None
+    #: None: shards follow each other in owner order.
+    gather_ranges: tuple[RowRange, ...] | None
+    #: What it is for, in words of the callers' own; the same text on all owners.
+    purpose: str | None
+    #: Why this owner cannot take part: the step ends at once for all owners, with this one's name.
+    failure: str | None = None
+
+    def to_proto(self) -> coordinator_pb2.ExchangeView:
+        return coordinator_pb2.ExchangeView(
+            dtype=_DTYPES[self.dtype],  # type: ignore[arg-type]
+            shape=self.shape,
+            scatter_dim=self.scatter_dim,
+            gather_dim=self.gather_dim,
+            gather_size=self.gather_size,
+            aligned=self.aligned,
+            scatter_ranges=[_range_to_proto(each) for each in self.scatter_ranges or ()],
+            gather_ranges=[_range_to_proto(each) for each in self.gather_ranges or ()],
+            purpose=self.purpose or "",
+            failure=self.failure or "",
+        )
+
+
+@dataclass(frozen=True)
 class RankAddress:
     rank: int
     member: str
@@ -119,7 +169,7 @@ class Planned:
 
     epoch: int
     attempt: int
-    plan: Plan
+    plan: Plan | ExchangePlan
     ranks: tuple[RankAddress, ...]
     padding_rows: int
     padding_rows_not_exchanged: int
@@ -131,7 +181,7 @@ def planned_from_proto(message: coordinator_pb2.Planned) -> Planned:
     return Planned(
         message.epoch,
         message.attempt,
-        plan_from_proto(message.plan),
+        exchange_plan_from_proto(message.exchange) if message.HasField("exchange") else plan_from_proto(message.plan),
         tuple(RankAddress(rank.index, rank.member, rank.tensor_address) for rank in message.ranks),
         message.padding_rows,
         message.padding_rows_not_exchanged,
@@ -166,6 +216,26 @@ def plan_from_proto(message: plan_pb2.Plan) -> Plan:
             tuple(spec.weights) or None,
         ),
         tuple(message.cuts),
+    )
+
+
+def exchange_plan_from_proto(message: plan_pb2.ExchangePlan) -> ExchangePlan:
+    """Shapes only: whether the plan is right is for `verify_exchange_plan` to say."""
+    spec = message.spec
+
+    def ranges(messages: Iterable[plan_pb2.RowRange]) -> tuple[RowRange, ...]:
+        return tuple(RowRange(each.begin, each.end) for each in messages)
+
+    return ExchangePlan(
+        message.plan_id,
+        ExchangeSpec(
+            _name(_DTYPES, spec.dtype, "dtype"),
+            tuple(spec.shape),
+            spec.scatter_dim,
+            spec.gather_dim,
+            ranges(spec.scatter_ranges),
+            ranges(spec.gather_ranges),
+        ),
     )
 
 

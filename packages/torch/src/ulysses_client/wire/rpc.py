@@ -24,6 +24,7 @@ from ..errors import (
 from ..generated import tensor_pb2
 from .convert import error_from_proto
 from .slices import CHUNK_BYTES
+from .tls import TlsFiles
 
 ERROR_METADATA = "ulysses-error-bin"
 PARTY_METADATA = "ulysses-party"
@@ -67,13 +68,16 @@ _PLAIN_STATUS: dict[grpc.StatusCode, type[UlyssesError]] = {
 }
 
 
-def open_channel(address: str, tls: grpc.ChannelCredentials | None) -> grpc.Channel:
-    """A connection that is made on the first call. Raises CONFIG when `address` is not `host:port`."""
+def open_channel(address: str, tls: TlsFiles | None) -> grpc.Channel:
+    """A connection that is made on the first call.
+
+    Raises CONFIG when `address` is not `host:port`, or files of TLS cannot be used.
+    """
     if not re.fullmatch(r".+:\d{1,5}", address):
         raise field_error(ConfigError, "address", address, "host:port")
     if tls is None:
         return grpc.insecure_channel(address, options=_OPTIONS)
-    return grpc.secure_channel(address, tls, options=_OPTIONS)
+    return grpc.secure_channel(address, tls.credentials(), options=[*_OPTIONS, *tls.channel_options()])
 
 
 def error_from_call(failure: grpc.RpcError, what: str) -> UlyssesError:
@@ -93,5 +97,8 @@ def error_from_call(failure: grpc.RpcError, what: str) -> UlyssesError:
 
 
 def owner_party(owner: int, job: str, session: str) -> str:
-    """How a sequence owner introduces itself to a rank's tensor plane."""
-    return f"owner/{owner}/{quote(job, safe='')}/{quote(session, safe='')}"
+    """How a sequence owner introduces itself to a rank's tensor plane: as text that is equal to the ranks' own.
+
+    They leave the same characters as they are: those of JavaScript's encodeURIComponent.
+    """
+    return "/".join(["owner", str(owner), *(quote(name, safe="!~*'()") for name in (job, session))])

@@ -7,6 +7,7 @@ gRPC sends, rows packed in place; and only the fields before the payload, which 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ Bytes = npt.NDArray[np.uint8]
 #: Most payload bytes of one message: what ranks send, and their HTTP/2 frame size.
 CHUNK_BYTES = 512 << 10
 ROLE_RANK, ROLE_OWNER = 1, 2
-TENSORS = {"q": 1, "k": 2, "v": 3, "out": 4, "lse": 5, "dout": 6, "dq": 7, "dk": 8, "dv": 9}
+TENSORS = {"q": 1, "k": 2, "v": 3, "out": 4, "lse": 5, "dout": 6, "dq": 7, "dk": 8, "dv": 9, "exchanged": 10}
 TENSOR_NAMES = {number: name for name, number in TENSORS.items()}
 
 _SLICE_TAG = 0x0A
@@ -38,29 +39,53 @@ _address_of.restype = ctypes.c_void_p
 _address_of.argtypes = [ctypes.py_object]
 
 
+def chunks_of(rows: Bytes) -> Iterator[tuple[int, Bytes]]:
+    """A segment's rows, uint8 [rows, row_bytes] of any stride, as pieces of one message each, with their offsets."""
+    count, row_bytes = rows.shape
+    if row_bytes > CHUNK_BYTES:
+        for row in range(count):
+            for begin in range(0, row_bytes, CHUNK_BYTES):
+                yield row * row_bytes + begin, rows[row : row + 1, begin : begin + CHUNK_BYTES]
+        return
+    step = CHUNK_BYTES // max(1, row_bytes)
+    for first in range(0, count, step):
+        yield first * row_bytes, rows[first : first + step]
+
+
 def encode_slice(
-    epoch: int, key: StepKey, owner: int, rank: int, tensor: str, segment: int, rows: Bytes, first_row: int, count: int
+    epoch: int,
+    key: StepKey,
+    owner: int,
+    peer: int,
+    tensor: str,
+    segment: int,
+    segment_bytes: int,
+    offset_bytes: int,
+    piece: Bytes,
 ) -> bytes:
-    """One PushRequest: `count` rows from `first_row` on of a segment's rows, uint8 [rows, row_bytes] of any stride."""
-    row_bytes = rows.shape[1]
+    """One PushRequest: a piece of a segment, uint8 [rows, bytes] of any stride, to a rank or another owner."""
     fields = tensor_plane_pb2.Slice(
         epoch=epoch,
         step=key.to_proto(),
         source=tensor_pb2.Party(role=ROLE_OWNER, index=owner),  # type: ignore[arg-type]
-        destination=tensor_pb2.Party(role=ROLE_RANK, index=rank),  # type: ignore[arg-type]
+        destination=tensor_pb2.Party(role=peer_role(tensor), index=peer),  # type: ignore[arg-type]
         tensor=TENSORS[tensor],  # type: ignore[arg-type]
         segment=segment,
-        offset_bytes=first_row * row_bytes,
-        segment_bytes=rows.shape[0] * row_bytes,
+        offset_bytes=offset_bytes,
+        segment_bytes=segment_bytes,
     ).SerializeToString()
-    payload = count * row_bytes
-    fields += bytes((_PAYLOAD_TAG,)) + _varint(payload)
-    head = bytes((_SLICE_TAG,)) + _varint(len(fields) + payload) + fields
-    message: bytes = _new_bytes(None, len(head) + payload)
+    fields += bytes((_PAYLOAD_TAG,)) + _varint(piece.size)
+    head = bytes((_SLICE_TAG,)) + _varint(len(fields) + piece.size) + fields
+    message: bytes = _new_bytes(None, len(head) + piece.size)
     view = _writable(message)
     view[: len(head)] = np.frombuffer(head, np.uint8)
-    np.copyto(view[len(head) :].reshape(count, row_bytes), rows[first_row : first_row + count])
+    np.copyto(view[len(head) :].reshape(piece.shape), piece)
     return message
+
+
+def peer_role(tensor: str) -> int:
+    """Who is at the other end: an exchange alone goes from owner to owner, all else between an owner and a rank."""
+    return ROLE_OWNER if tensor == "exchanged" else ROLE_RANK
 
 
 class SliceHead(NamedTuple):

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::link::Status;
 use crate::link::mailbox::Mailbox;
-use crate::wire::Ack;
+use crate::wire::{Ack, Reply};
 
-/// A peer that does not read its acks loses those beyond this.
+/// A peer that does not read its replies loses those beyond this.
 const WAITING_ACKS: usize = 4096;
 
 /// Held by the reader of a call and by every step that owes acks on it; when the last one is dropped, the ack stream ends.
@@ -14,15 +14,20 @@ const WAITING_ACKS: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct AckSender(Arc<LastSender>);
 
-struct LastSender(Arc<Mailbox<Ack>>);
+struct LastSender(Arc<Mailbox<Reply>>);
 
 impl AckSender {
-    pub(crate) fn new(mailbox: Arc<Mailbox<Ack>>) -> AckSender {
+    pub(crate) fn new(mailbox: Arc<Mailbox<Reply>>) -> AckSender {
         AckSender(Arc::new(LastSender(mailbox)))
     }
 
     pub(crate) fn send(&self, ack: Ack) {
-        self.0.0.push([ack], WAITING_ACKS);
+        self.0.0.push([Reply::Ack(ack)], WAITING_ACKS);
+    }
+
+    /// So many slices with shared rows were read so far.
+    pub(crate) fn release(&self, total: u64) {
+        self.0.0.push([Reply::Released(total)], WAITING_ACKS);
     }
 
     pub(crate) fn is_same(&self, other: &AckSender) -> bool {

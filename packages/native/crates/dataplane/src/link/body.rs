@@ -8,15 +8,16 @@ use std::task::{Context, Poll, ready};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 
+use crate::arena::Arena;
 use crate::engine::Engine;
 use crate::error::{Code, Result as PlaneResult};
 use crate::link::mailbox::{Mailbox, Next};
-use crate::link::outlet::{Chunk, ChunkSource, Outlet, take_chunk};
-use crate::link::{CallEnd, Status};
-use crate::memory::RegionPool;
-use crate::registration::SegmentPlace;
+use crate::link::outlet::{Chunk, ChunkSource, Outlet};
+use crate::link::{CallEnd, Sharing, Status};
+use crate::memory::{Region, RegionPool};
+use crate::peer_memory::SharedRows;
 use crate::traffic::Traffic;
-use crate::wire::{Ack, encode_ack, put_slice_head};
+use crate::wire::{Reply, encode_reply, put_shared_slice, put_slice_head};
 
 /// Payloads up to this size are copied behind their header, so that many short segments share one frame.
 const SMALL_BYTES: usize = 16 << 10;
@@ -78,6 +79,9 @@ pub(crate) struct SliceBody {
     pool: RegionPool,
     traffic: Arc<Traffic>,
     chunk_bytes: usize,
+    /// What the peer reads in place.
+    arena: Option<Arc<Arena>>,
+    window_bytes: usize,
     /// Headers and small messages of the frame being built.
     batch: BytesMut,
     /// Goes out after the batch that ends with its header.
@@ -87,12 +91,19 @@ pub(crate) struct SliceBody {
 
 impl SliceBody {
     /// `response` is the call to be told when a response ends; none for requests.
-    pub(crate) fn new(outlet: Arc<Outlet>, engine: &Engine, response: Option<CallEnd>) -> SliceBody {
+    pub(crate) fn new(
+        outlet: Arc<Outlet>,
+        engine: &Engine,
+        sharing: Option<Arc<Sharing>>,
+        response: Option<CallEnd>,
+    ) -> SliceBody {
         SliceBody {
             outlet,
             pool: engine.pool.clone(),
             traffic: engine.traffic.clone(),
             chunk_bytes: engine.options.chunk_bytes,
+            arena: sharing.map(|sharing| sharing.own.clone()),
+            window_bytes: engine.options.shared_window_bytes,
             batch: BytesMut::new(),
             payload: None,
             ending: response.into(),
@@ -104,8 +115,9 @@ impl SliceBody {
             return Poll::Ready(Some(Frame::data(payload)));
         }
         while self.payload.is_none() && self.batch.len() < BATCH_BYTES {
-            let chunk_bytes = self.chunk_bytes;
-            match self.outlet.poll_next(cx, |queue| take_chunk(queue, chunk_bytes)) {
+            let (lent, chunk_bytes) = (self.outlet.lent(), self.chunk_bytes);
+            let has_room = || lent.has_room(self.window_bytes);
+            match self.outlet.poll_next(cx, |queue| has_room().then(|| queue.take_chunk(chunk_bytes)).flatten()) {
                 Poll::Ready(Next::Item(chunk)) => self.add(chunk),
                 _ if !self.batch.is_empty() => break,
                 Poll::Ready(Next::End(status)) => return Poll::Ready(self.ending.reach(status)),
@@ -120,69 +132,76 @@ impl SliceBody {
         let from = head.offset_bytes as usize;
         if bytes <= SMALL_BYTES {
             put_slice_head(&mut self.batch, &step.fields, head, bytes);
-            match &source {
-                ChunkSource::Relayed(payload) => self.batch.put_slice(payload),
-                ChunkSource::Rows(place) => {
-                    for_each_run(place, from, bytes, |run| self.batch.put_slice(run));
+            source.for_each_run(from, bytes, |run| self.batch.put_slice(run));
+        } else if let Some((rows, memory)) = self.share(&source, from, bytes) {
+            put_shared_slice(&mut self.batch, &step.fields, head, rows);
+            self.outlet.lent().lend(step.clone(), memory, bytes);
+            self.traffic.count_shared(bytes);
+        } else {
+            match self.payload(source, from, bytes) {
+                Ok(payload) => self.payload = Some(payload),
+                Err(error) => {
+                    step.fail(Code::Overloaded.as_str(), error.message, "");
+                    return;
                 }
             }
-        } else {
-            let payload = match source {
-                ChunkSource::Relayed(payload) => payload,
-                ChunkSource::Rows(place) if place.is_contiguous() => {
-                    // SAFETY: rows handed to `send` are not written until they are sent or the step is closed (M2).
-                    unsafe { place.region.share(place.offset_bytes + from, bytes) }
-                }
-                ChunkSource::Rows(place) => match self.pack(&place, from, bytes) {
-                    Ok(packed) => packed,
-                    Err(error) => {
-                        step.fail(Code::Overloaded.as_str(), error.message, "");
-                        return;
-                    }
-                },
-            };
             put_slice_head(&mut self.batch, &step.fields, head, bytes);
-            self.payload = Some(payload);
         }
         step.count_sent(bytes);
         self.traffic.count_sent(bytes);
     }
 
-    /// Copies strided rows into a recycled region: an allocation per chunk would fault its pages in every time.
-    fn pack(&self, place: &SegmentPlace, from: usize, bytes: usize) -> PlaneResult<Bytes> {
-        let region = self.pool.allocate_dirty(bytes)?;
-        let mut at = 0;
-        for_each_run(place, from, bytes, |run| {
-            // SAFETY: nobody else has seen this region.
-            unsafe { region.write(at, run) };
-            at += run.len();
-        });
-        // SAFETY: written completely above, and by nobody from now on.
-        Ok(unsafe { region.share(0, bytes) })
+    /// Where the peer reads a chunk in place, and what holds it until then: where it lies, or a copy. None when the peer shares no
+    /// memory with this process, or what it shares is full.
+    fn share(&self, source: &ChunkSource, from: usize, bytes: usize) -> Option<(SharedRows, Bytes)> {
+        let arena = self.arena.as_ref()?;
+        if let Some(found) = source.in_arena(arena, from, bytes) {
+            return Some(found);
+        }
+        let staged = pack(self.pool.allocate_staging(bytes)?, source, from, bytes);
+        let offset = arena.offset_of(staged.as_ptr(), bytes).expect("staged there");
+        Some((SharedRows::one(offset, bytes), staged))
+    }
+
+    /// A chunk to follow its header: by reference where it is one range of memory.
+    fn payload(&self, source: ChunkSource, from: usize, bytes: usize) -> PlaneResult<Bytes> {
+        Ok(match source {
+            ChunkSource::Relayed(payload) => payload,
+            // SAFETY: rows handed to `send` are not written until they are sent or the step is closed (M2).
+            ChunkSource::Rows(place) if place.is_contiguous() => unsafe {
+                place.region.share(place.offset_bytes + from, bytes)
+            },
+            // Recycled, as an allocation per chunk would fault its pages in every time.
+            rows => pack(self.pool.allocate_dirty(bytes)?, &rows, from, bytes),
+        })
     }
 }
 
-/// Calls `f` with the contiguous runs of memory that hold bytes `[from, from + bytes)` of a segment.
-fn for_each_run(place: &SegmentPlace, from: usize, bytes: usize, mut f: impl FnMut(&[u8])) {
-    place.for_each_run(from, bytes, |offset, length| {
-        // SAFETY: rows handed to `send` are not written until they are sent or the step is closed (M2).
-        f(unsafe { place.region.slice(offset, length) });
-    });
+/// Copies a chunk into a region that nobody else has seen.
+fn pack(region: Region, source: &ChunkSource, from: usize, bytes: usize) -> Bytes {
+    match source {
+        // SAFETY: nobody else has seen this region.
+        ChunkSource::Relayed(payload) => unsafe { region.write(0, payload) },
+        // SAFETY: as above; and rows handed to `send` are not written until they are sent or the step is closed (M2).
+        ChunkSource::Rows(place) => unsafe { place.gather(from, bytes, &region) },
+    }
+    // SAFETY: written completely above, and by nobody from now on.
+    unsafe { region.share(0, bytes) }
 }
 
 pub(crate) struct AckBody {
-    acks: Arc<Mailbox<Ack>>,
+    acks: Arc<Mailbox<Reply>>,
     ending: Ending,
 }
 
 impl AckBody {
-    pub(crate) fn new(acks: Arc<Mailbox<Ack>>, response: Option<CallEnd>) -> AckBody {
+    pub(crate) fn new(acks: Arc<Mailbox<Reply>>, response: Option<CallEnd>) -> AckBody {
         AckBody { acks, ending: response.into() }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         Poll::Ready(match ready!(self.acks.poll_next(cx, |queue| queue.pop_front())) {
-            Next::Item(ack) => Some(Frame::data(encode_ack(&ack))),
+            Next::Item(reply) => Some(Frame::data(encode_reply(&reply))),
             Next::End(status) => self.ending.reach(status),
         })
     }

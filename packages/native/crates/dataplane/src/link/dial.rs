@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::link::body::{AckBody, SliceBody};
-use crate::link::frames::{Frames, read_acks, with_sources};
+use crate::link::frames::{Frames, read_replies, with_sources};
 use crate::link::inlet::Inlet;
 use crate::link::mailbox::Mailbox;
 use crate::link::party::is_party;
@@ -23,6 +23,7 @@ use crate::link::table::OnPanic;
 use crate::link::{AckSender, CallBody, Outlet, PARTY_KEY, PULL_PATH, PUSH_PATH, Status};
 use crate::lock;
 use crate::options::PlaneOptions;
+use crate::tls;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -108,9 +109,22 @@ async fn connect(engine: &Arc<Engine>, dial: &Dial) -> Result<Connected> {
             format!("{PARTY_KEY}: {:?}, expected rank/<index>/<member> or owner/<index>/<job>/<session>", dial.party);
         return Err(Error::new(Code::Config, message));
     }
-    let same_host = engine.options.same_host;
-    let socket = Socket::connect(&dial.address, same_host).await.map_err(|error| lost(error.to_string()))?;
-    let counted = engine.traffic.count_connection(socket.is_unix());
+    let socket = Socket::connect(&dial.address, engine.options.transport, engine.arena.as_ref());
+    let (mut socket, sharing) = socket.await.map_err(|error| lost(error.to_string()))?;
+    if let Some(tls) = &engine.tls {
+        socket = socket.secured(tls, &dial.address).await.map_err(|error| match tls::refusal(&error) {
+            Some(refusal) => unauthenticated(dial, &refusal),
+            None => lost(error.to_string()),
+        })?;
+    }
+    let refusal = socket.refusal();
+    let lost = |reason: String| match refusal.get() {
+        Some(refusal) => unauthenticated(dial, refusal),
+        None => lost(reason),
+    };
+    let scheme = if engine.tls.is_some() && !socket.is_unix() { "https" } else { "http" };
+    let origin = format!("{scheme}://{}", dial.address);
+    let counted = engine.traffic.count_connection(socket.is_unix(), sharing.is_some());
     let (mut requests, connection) =
         builder(&engine.options).handshake(TokioIo::new(socket)).await.map_err(|error| lost(with_sources(&error)))?;
     let connection = Connection(tokio::spawn(async move {
@@ -120,21 +134,27 @@ async fn connect(engine: &Arc<Engine>, dial: &Dial) -> Result<Connected> {
         Status::new(Status::UNAVAILABLE, reason)
     }));
 
+    let patience = engine.options.slow_peer_timeout;
     let outlet = Arc::new(Outlet::waiting());
     outlet.attach();
-    let slices = SliceBody::new(outlet.clone(), engine, None);
-    let push = call(&mut requests, dial, PUSH_PATH, CallBody::Slices(slices));
-    let push = Frames::new(push.await.map_err(|status| lost(status.message))?);
+    let slices = SliceBody::new(outlet.clone(), engine, sharing.clone(), None);
+    let push = call(&mut requests, dial, format!("{origin}{PUSH_PATH}"), CallBody::Slices(slices));
+    let push = Frames::new(push.await.map_err(|status| lost(status.message))?, patience);
     let pull = match dial.kind {
         Kind::Rank => None,
         Kind::Owner => {
             let acks = Arc::new(Mailbox::new());
-            let inlet = Inlet::new(engine.clone(), AckSender::new(acks.clone()), true);
-            let pull = call(&mut requests, dial, PULL_PATH, CallBody::Acks(AckBody::new(acks, None)));
-            Some((inlet, Frames::new(pull.await.map_err(|status| lost(status.message))?)))
+            let inlet = Inlet::new(engine.clone(), AckSender::new(acks.clone()), sharing, true);
+            let pull =
+                call(&mut requests, dial, format!("{origin}{PULL_PATH}"), CallBody::Acks(AckBody::new(acks, None)));
+            Some((inlet, Frames::new(pull.await.map_err(|status| lost(status.message))?, patience)))
         }
     };
     Ok(Connected { outlet, push, pull, connection, requests })
+}
+
+fn unauthenticated(dial: &Dial, refusal: &str) -> Error {
+    Error::new(Code::Unauthenticated, format!("link {} to {}: {refusal}", dial.link, dial.address))
 }
 
 fn builder(options: &PlaneOptions) -> Builder<TokioExecutor> {
@@ -154,14 +174,14 @@ fn builder(options: &PlaneOptions) -> Builder<TokioExecutor> {
 async fn call(
     requests: &mut SendRequest<CallBody>,
     dial: &Dial,
-    path: &str,
+    uri: String,
     body: CallBody,
 ) -> std::result::Result<Incoming, Status> {
     let broken = |error: hyper::Error| Status::new(Status::UNAVAILABLE, with_sources(&error));
     let invalid = |error: http::Error| Status::new(Status::INVALID_ARGUMENT, error.to_string());
     let request = Request::builder()
         .method(Method::POST)
-        .uri(format!("http://{}{path}", dial.address))
+        .uri(uri)
         .header("te", "trailers")
         .header("content-type", "application/grpc")
         .header(PARTY_KEY, HeaderValue::try_from(&dial.party).map_err(|error| invalid(error.into()))?)
@@ -183,7 +203,7 @@ impl Connected {
     async fn run(self, engine: &Engine) -> Status {
         let Connected { outlet, mut push, pull, mut connection, requests: _requests } = self;
         let push = async {
-            match read_acks(engine, &mut push).await {
+            match read_replies(engine, &outlet, &mut push).await {
                 Ok(()) => push.ending(),
                 Err(status) => status,
             }

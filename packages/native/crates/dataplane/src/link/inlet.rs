@@ -8,8 +8,9 @@ use bytes::Bytes;
 use crate::engine::Engine;
 use crate::error::{Code, Error};
 use crate::link::frames::Frames;
-use crate::link::{AckSender, Status};
+use crate::link::{AckSender, Sharing, Status};
 use crate::names::{Party, StepKey};
+use crate::peer_memory::{Payload, SharedRows};
 use crate::steps::{Slot, Step};
 use crate::wire::{Ack, Piece, Refusal, SliceHead, SliceHeader, SliceParser};
 
@@ -19,6 +20,10 @@ const REFUSED_PAIRS: usize = 64;
 pub(super) struct Inlet {
     engine: Arc<Engine>,
     acks: AckSender,
+    /// What the peer shares, if it does.
+    sharing: Option<Arc<Sharing>>,
+    /// Slices with shared rows that were read.
+    shared_slices: u64,
     /// A sequence owner that pulls may get rows before it has registered their step: it waits a while.
     waits_for_steps: bool,
     parser: SliceParser,
@@ -37,27 +42,41 @@ struct Admitted {
 }
 
 impl Inlet {
-    pub(super) fn new(engine: Arc<Engine>, acks: AckSender, waits_for_steps: bool) -> Inlet {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        acks: AckSender,
+        sharing: Option<Arc<Sharing>>,
+        waits_for_steps: bool,
+    ) -> Inlet {
         let parser = SliceParser::new(engine.options.message_limit_bytes);
-        Inlet { engine, acks, waits_for_steps, parser, current: None, refused: VecDeque::new() }
+        let refused = VecDeque::new();
+        Inlet { engine, acks, sharing, shared_slices: 0, waits_for_steps, parser, current: None, refused }
     }
 
     /// Reads until the stream ends.
     pub(super) async fn read(&mut self, frames: &mut Frames) -> Result<(), Status> {
-        while let Some(mut data) = frames.next().await? {
+        while let Some(mut data) = frames.next(self.parser.begun()).await? {
+            let shared_before = self.shared_slices;
             while let Some(piece) = self.parser.next(&mut data)? {
                 match piece {
+                    Piece::Slice(header @ SliceHeader { shared: Some(rows), .. }, _) => {
+                        self.take_shared(header, rows).await;
+                        self.shared_slices += 1;
+                    }
                     Piece::Slice(header, payload_bytes) => {
-                        self.current = self.admit(header, payload_bytes).await;
+                        self.current = self.admit(header, Ok(payload_bytes)).await;
                     }
                     Piece::Payload(payload) => self.take(payload),
                 }
+            }
+            if self.shared_slices > shared_before {
+                self.acks.release(self.shared_slices);
             }
         }
         Ok(self.parser.finish()?)
     }
 
-    async fn admit(&mut self, header: SliceHeader, payload_bytes: usize) -> Option<Admitted> {
+    async fn admit(&mut self, header: SliceHeader, payload_bytes: Result<usize, Error>) -> Option<Admitted> {
         let step = match self.engine.find_step(&header.step, self.waits_for_steps).await {
             Some(step) if step.epoch == header.epoch => step,
             other => {
@@ -77,33 +96,70 @@ impl Inlet {
     }
 
     /// The slot of a slice for this process. None for others, and when the step is over.
-    fn choose(&self, step: &Step, header: &SliceHeader, payload_bytes: usize) -> Result<Option<Slot>, Error> {
+    fn choose(
+        &self,
+        step: &Step,
+        header: &SliceHeader,
+        payload_bytes: Result<usize, Error>,
+    ) -> Result<Option<Slot>, Error> {
         step.enter(header.source, &self.acks)?;
+        let payload_bytes = payload_bytes?;
         if header.destination == step.party {
             return step.admit(header, payload_bytes);
         }
         step.link_to(header.destination).map(|_| None)
     }
 
+    /// Bytes as they came.
     fn take(&mut self, payload: Bytes) {
-        let Some(Admitted { step, mut header, slot }) = self.current.take() else { return };
-        let bytes = payload.len();
-        let outcome = match slot {
-            Some(slot) => step.place(slot, header.offset_bytes, &payload),
-            None => self.engine.forward(&step, head_of(&header), payload),
+        let Some(mut admitted) = self.current.take() else { return };
+        let Admitted { step, header, slot } = &admitted;
+        let outcome = match *slot {
+            Some(slot) => step.place(slot, header.offset_bytes, payload[..].into()),
+            None => self.engine.forward(step, head_of(header), payload.clone()),
         };
+        if self.settle(&admitted, payload.len(), outcome) {
+            admitted.header.offset_bytes += payload.len() as u64;
+            self.current = Some(admitted);
+        }
+    }
+
+    /// Rows in the peer's memory: read at once, so that the peer may have them back.
+    async fn take_shared(&mut self, header: SliceHeader, rows: SharedRows) {
+        let sharing = self.sharing.clone();
+        let payload = match &sharing {
+            Some(sharing) => sharing.peer.payload(rows, self.engine.options.message_limit_bytes),
+            None => Err(Error::new(
+                Code::Unsupported,
+                "shared: rows in memory of the sender, expected a payload on a connection whose ends share none",
+            )),
+        };
+        let bytes = payload.as_ref().map(Payload::len).map_err(Error::clone);
+        let Some(admitted) = self.admit(header, bytes).await else { return };
+        let Ok(payload) = payload else { return };
+        let Admitted { step, header, slot } = &admitted;
+        let outcome = match *slot {
+            Some(slot) => step.place(slot, header.offset_bytes, payload),
+            None => self.engine.forward_shared(step, head_of(header), payload),
+        };
+        self.settle(&admitted, payload.len(), outcome);
+    }
+
+    /// What became of payload; true when more of the slice is wanted.
+    fn settle(&mut self, admitted: &Admitted, bytes: usize, outcome: Result<bool, Error>) -> bool {
+        let Admitted { step, header, slot } = admitted;
         match outcome {
             Ok(true) => {
                 if slot.is_some() {
                     self.engine.traffic.count_received(bytes);
                 }
-                header.offset_bytes += bytes as u64;
-                self.current = Some(Admitted { step, header, slot });
+                return true;
             }
-            Ok(false) if step.is_closed() => self.refuse_stale(header, None),
+            Ok(false) if step.is_closed() => self.refuse_stale(header.clone(), None),
             Ok(false) => (),
-            Err(error) => self.refuse(&step, header, error),
+            Err(error) => self.refuse(step, header.clone(), error),
         }
+        false
     }
 
     /// Fails the step here and tells the source. A failed step skips what follows, so this happens once.

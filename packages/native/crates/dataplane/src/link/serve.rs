@@ -11,17 +11,17 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::engine::Engine;
 use crate::link::body::{AckBody, SliceBody};
-use crate::link::frames::{Frames, read_acks};
+use crate::link::frames::{Frames, read_replies};
 use crate::link::inlet::Inlet;
 use crate::link::mailbox::Mailbox;
 use crate::link::party::is_party;
 use crate::link::socket::{Listener, Socket};
 use crate::link::table::OnPanic;
-use crate::link::{AckSender, CallBody, CallEnd, CallKind, PARTY_KEY, PULL_PATH, PUSH_PATH, Status};
+use crate::link::{AckSender, CallBody, CallEnd, CallKind, PARTY_KEY, PULL_PATH, PUSH_PATH, Sharing, Status};
 use crate::lock;
 use crate::options::PlaneOptions;
 
@@ -50,14 +50,25 @@ pub(crate) async fn serve(engine: Arc<Engine>, listener: Listener) {
 /// Calls that began and ended on one connection.
 struct Activity {
     connection: u64,
+    /// What both ends of it read in place.
+    sharing: Option<Arc<Sharing>>,
     began: AtomicU64,
     ended: AtomicU64,
 }
 
 async fn serve_connection(engine: Arc<Engine>, socket: Socket) {
-    let _counted = engine.traffic.count_connection(socket.is_unix());
+    let patience = engine.options.slow_peer_timeout;
+    let socket = match &engine.tls {
+        Some(tls) => timeout(patience, socket.accepted(tls)).await.ok().flatten(),
+        None => Some(socket),
+    };
+    let Some(socket) = socket else { return };
+    let accepted = timeout(patience, socket.accept_sharing(engine.arena.as_ref())).await;
+    let Ok(Ok(sharing)) = accepted else { return };
+    let socket = socket.expecting_preface(patience);
+    let _counted = engine.traffic.count_connection(socket.is_unix(), sharing.is_some());
     let connection = lock(&engine.links).new_id();
-    let activity = Arc::new(Activity { connection, began: AtomicU64::new(0), ended: AtomicU64::new(0) });
+    let activity = Arc::new(Activity { connection, sharing, began: AtomicU64::new(0), ended: AtomicU64::new(0) });
     let service = {
         let (engine, activity) = (engine.clone(), activity.clone());
         service_fn(move |request| {
@@ -67,18 +78,28 @@ async fn serve_connection(engine: Arc<Engine>, socket: Socket) {
         })
     };
     let mut connection = std::pin::pin!(builder(&engine.options).serve_connection(TokioIo::new(socket), service));
-    let mut idle = interval(engine.options.idle_timeout);
+    let mut idle = interval(patience);
     idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
     idle.tick().await;
     let mut began_before = 0;
+    let mut told_to_go = false;
     loop {
         tokio::select! {
             // How it ended is known to its calls, if there were any.
             _ = &mut connection => return,
             _ = idle.tick() => {
+                // Its calls cannot be ended one by one: nothing reaches such a peer.
+                if lock(&engine.links).is_stalled(activity.connection, patience) {
+                    return;
+                }
                 let began = activity.began.load(Ordering::Relaxed);
                 if began == began_before && activity.ended.load(Ordering::Relaxed) == began {
+                    // It had as long again to read that and go.
+                    if told_to_go {
+                        return;
+                    }
                     connection.as_mut().graceful_shutdown();
+                    told_to_go = true;
                 }
                 began_before = began;
             }
@@ -136,14 +157,14 @@ fn open(engine: &Arc<Engine>, request: Request<Incoming>, active: ActiveCall) ->
         return Err(Status::new(Status::INVALID_ARGUMENT, message));
     };
     let party = party.to_string();
-    Ok(open(engine, party, Frames::new(request.into_body()), active))
+    Ok(open(engine, party, Frames::new(request.into_body(), engine.options.slow_peer_timeout), active))
 }
 
 /// Slices come in, acks go out.
 fn open_push(engine: &Arc<Engine>, link: String, mut frames: Frames, active: ActiveCall) -> CallBody {
     let acks = Arc::new(Mailbox::new());
     let id = enter(engine, &link, &active, CallKind::Push(acks.clone()));
-    let mut inlet = Inlet::new(engine.clone(), AckSender::new(acks.clone()), false);
+    let mut inlet = Inlet::new(engine.clone(), AckSender::new(acks.clone()), active.0.sharing.clone(), false);
     let body = AckBody::new(acks.clone(), Some(CallEnd::new(engine.clone(), link.clone(), id, active)));
     spawn_reader(engine, link, id, async move {
         let read = inlet.read(&mut frames).await;
@@ -156,11 +177,12 @@ fn open_push(engine: &Arc<Engine>, link: String, mut frames: Frames, active: Act
 fn open_pull(engine: &Arc<Engine>, link: String, mut frames: Frames, active: ActiveCall) -> CallBody {
     let outlet = lock(&engine.links).attach(&link);
     let id = enter(engine, &link, &active, CallKind::Pull(outlet.clone()));
+    let sharing = active.0.sharing.clone();
     let end = CallEnd::new(engine.clone(), link.clone(), id, active);
-    let body = SliceBody::new(outlet.clone(), engine, Some(end));
+    let body = SliceBody::new(outlet.clone(), engine, sharing, Some(end));
     let reads_for = engine.clone();
     spawn_reader(engine, link, id, async move {
-        let read = read_acks(&reads_for, &mut frames).await;
+        let read = read_replies(&reads_for, &outlet, &mut frames).await;
         read.inspect_err(|status| outlet.cut(status.clone()))
     });
     CallBody::Slices(body)

@@ -17,6 +17,7 @@ pub(crate) struct Status {
 impl Status {
     pub(crate) const OK: u32 = 0;
     pub(crate) const INVALID_ARGUMENT: u32 = 3;
+    pub(crate) const DEADLINE_EXCEEDED: u32 = 4;
     pub(crate) const RESOURCE_EXHAUSTED: u32 = 8;
     pub(crate) const ABORTED: u32 = 10;
     pub(crate) const UNIMPLEMENTED: u32 = 12;

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::mem::discriminant;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
@@ -17,7 +18,7 @@ use crate::link::mailbox::Mailbox;
 use crate::link::party::is_owner;
 use crate::link::serve::ActiveCall;
 use crate::link::{Outlet, Status};
-use crate::wire::Ack;
+use crate::wire::Reply;
 
 #[derive(Default)]
 pub(crate) struct Links {
@@ -46,7 +47,7 @@ struct Call {
 }
 
 pub(crate) enum CallKind {
-    Push(Arc<Mailbox<Ack>>),
+    Push(Arc<Mailbox<Reply>>),
     Pull(Arc<Outlet>),
 }
 
@@ -161,6 +162,15 @@ impl Links {
     pub(crate) fn set_reader(&mut self, link: &str, id: u64, reader: AbortHandle) {
         let calls = self.accepted.get_mut(link).into_iter().flat_map(|accepted| &mut accepted.calls);
         calls.filter(|call| call.id == id).for_each(|call| call.reader = Some(reader.clone()));
+    }
+
+    /// Whether a peer that dialled in has taken nothing for so long of what waits for it.
+    pub(crate) fn is_stalled(&self, connection: u64, patience: Duration) -> bool {
+        let accepted = self.accepted.values().filter(|accepted| accepted.connection == connection);
+        accepted.flat_map(|accepted| &accepted.calls).any(|call| match &call.kind {
+            CallKind::Push(acks) => acks.is_stalled(patience),
+            CallKind::Pull(outlet) => outlet.is_stalled(patience),
+        })
     }
 
     /// Removes a link one of whose calls broke; none when it is not current any more.

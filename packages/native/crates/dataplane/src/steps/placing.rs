@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::error::{Code, Error, Result};
 use crate::names::{Party, Tensor};
+use crate::peer_memory::Payload;
 use crate::registration::{Receive, SegmentPlace};
 use crate::wire::SliceHeader;
 
@@ -15,9 +16,9 @@ pub(crate) struct Slot {
 }
 
 /// What was completed by the bytes just placed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Completed {
-    pub(crate) granule: Option<u32>,
+    pub(crate) granules: Vec<u32>,
     /// All of this source, so many bytes.
     pub(crate) source: Option<(Party, u64)>,
     pub(crate) everything: bool,
@@ -27,7 +28,7 @@ pub(crate) struct Completed {
 pub(crate) struct Placing {
     receives: Vec<Expected>,
     by_name: HashMap<(Party, Tensor), usize>,
-    /// Segments that are not complete.
+    /// Parts of segments that are not complete.
     granules: HashMap<u32, usize>,
     sources: HashMap<Party, Source>,
     /// Bytes that are not placed.
@@ -59,7 +60,7 @@ impl Placing {
                 return Err(Error::new(Code::PlanInvalid, format!("receives: {tensor} of {source} is listed twice")));
             }
             for (number, place) in segments.iter().enumerate() {
-                place.check(&format!("receives: segment {number} of {tensor} of {source}"))?;
+                place.check(|| format!("receives: segment {number} of {tensor} of {source}"))?;
                 placing.expect(source, place);
             }
             let segments = segments.into_iter().map(|place| Segment { place, placed: 0 }).collect();
@@ -70,8 +71,11 @@ impl Placing {
 
     fn expect(&mut self, source: Party, place: &SegmentPlace) {
         let bytes = place.bytes() as u64;
-        let unfinished = self.granules.entry(place.granule).or_default();
-        *unfinished += usize::from(bytes > 0);
+        let mut begin = 0;
+        for (granule, end) in place.granules() {
+            *self.granules.entry(granule).or_default() += usize::from(end > begin);
+            begin = end;
+        }
         self.sources.entry(source).or_default().expected += bytes;
         self.left += bytes;
     }
@@ -116,37 +120,38 @@ impl Placing {
         Ok(Slot { receive, segment: segment as usize })
     }
 
-    /// Copies bytes that begin at `at` of an admitted slice's segment. Refuses bytes that were placed in the meantime.
-    pub(crate) fn place(&mut self, slot: Slot, at: u64, bytes: &[u8]) -> Result<Completed> {
+    /// Copies a payload that begins at `at` of an admitted slice's segment. Refuses bytes that were placed in the meantime.
+    pub(crate) fn place(&mut self, slot: Slot, at: u64, payload: Payload<'_>) -> Result<Completed> {
         let Expected { source, segments } = &mut self.receives[slot.receive];
         let Segment { place, placed } = &mut segments[slot.segment];
-        if at != *placed as u64 || bytes.len() > place.bytes() - *placed {
+        let bytes = payload.len();
+        if at != *placed as u64 || bytes > place.bytes() - *placed {
             return Err(Error::new(
                 Code::PlanInvalid,
                 format!("segment {} from {source}: bytes at {at}, expected {placed}", slot.segment),
             ));
         }
-        let mut rest = bytes;
-        place.for_each_run(*placed, bytes.len(), |offset, length| {
-            let (run, after) = rest.split_at(length);
-            // SAFETY: registered for this segment and checked then; under the step's lock, each byte once, and nobody reads
-            // it before the event that follows (M2).
-            unsafe { place.region.write(offset, run) };
-            rest = after;
-        });
-        *placed += bytes.len();
-        let segment_done = *placed == place.bytes();
-        let (granule, source) = (place.granule, *source);
-        Ok(self.book(source, granule, segment_done && !bytes.is_empty(), bytes.len() as u64))
+        // SAFETY: registered for this segment and checked then; under the step's lock, each byte once, and nobody reads it
+        // before the event that follows (M2).
+        unsafe { place.scatter_payload(*placed, payload) }
+        let mut completed = Completed::default();
+        let (before, after) = (*placed, *placed + bytes);
+        let mut begin = 0;
+        for (granule, end) in place.granules() {
+            if end > begin && (before + 1..=after).contains(&end) {
+                let unfinished = self.granules.get_mut(&granule).expect("counted at registration");
+                *unfinished -= 1;
+                completed.granules.extend((*unfinished == 0).then_some(granule));
+            }
+            begin = end;
+        }
+        *placed = after;
+        let source = *source;
+        self.book(source, bytes as u64, &mut completed);
+        Ok(completed)
     }
 
-    fn book(&mut self, source: Party, granule: u32, segment_done: bool, bytes: u64) -> Completed {
-        let mut completed = Completed::default();
-        if segment_done {
-            let unfinished = self.granules.get_mut(&granule).expect("counted at registration");
-            *unfinished -= 1;
-            completed.granule = (*unfinished == 0).then_some(granule);
-        }
+    fn book(&mut self, source: Party, bytes: u64, completed: &mut Completed) {
         let sums = self.sources.get_mut(&source).expect("counted at registration");
         sums.placed += bytes;
         self.left -= bytes;
@@ -154,7 +159,6 @@ impl Placing {
             completed.source = (sums.placed == sums.expected).then_some((source, sums.expected));
             completed.everything = self.left == 0;
         }
-        completed
     }
 }
 

@@ -28,8 +28,8 @@ impl Sending {
     }
 
     /// Fails with PLAN_INVALID when more is sent than was registered.
-    pub(crate) fn queue(&mut self, destination: Party, bytes: u64) -> Result<()> {
-        let queued = self.queued.saturating_add(bytes);
+    pub(crate) fn queue(&mut self, bytes_to: &[(Party, u64)]) -> Result<()> {
+        let queued = bytes_to.iter().fold(self.queued, |sum, (_, bytes)| sum.saturating_add(*bytes));
         if queued > self.total {
             return Err(Error::new(
                 Code::PlanInvalid,
@@ -37,7 +37,9 @@ impl Sending {
             ));
         }
         self.queued = queued;
-        self.destinations.entry(destination).or_default().queued += bytes;
+        for (destination, bytes) in bytes_to {
+            self.destinations.entry(*destination).or_default().queued += bytes;
+        }
         Ok(())
     }
 
@@ -70,9 +72,8 @@ mod tests {
     #[test]
     fn a_step_is_sent_when_every_destination_has_acknowledged_what_it_was_sent() {
         let mut sending = Sending::new(30);
-        sending.queue(RANK, 10).unwrap();
-        sending.queue(OWNER, 15).unwrap();
-        sending.queue(RANK, 5).unwrap();
+        sending.queue(&[(RANK, 10), (OWNER, 15)]).unwrap();
+        sending.queue(&[(RANK, 5)]).unwrap();
         assert_eq!(sending.acknowledge(OWNER, 15), Ok(false));
         assert_eq!(sending.acknowledge(RANK, 15), Ok(true));
     }
@@ -80,8 +81,8 @@ mod tests {
     #[test]
     fn acks_that_do_not_fit_are_refused_by_name() {
         let mut sending = Sending::new(10);
-        assert_eq!(sending.queue(RANK, 11).unwrap_err().code, Code::PlanInvalid);
-        sending.queue(RANK, 10).unwrap();
+        assert_eq!(sending.queue(&[(OWNER, 1), (RANK, 10)]).unwrap_err().code, Code::PlanInvalid);
+        sending.queue(&[(RANK, 10)]).unwrap();
         for (destination, bytes, expected) in [(OWNER, 10, "nothing was sent there"), (RANK, 9, "9 bytes, expected 10")]
         {
             let error = sending.acknowledge(destination, bytes).unwrap_err();

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::{Code, Error, Result};
@@ -16,6 +17,7 @@ use crate::events::Event;
 use crate::link::AckSender;
 use crate::lock;
 use crate::names::{Party, StepKey};
+use crate::peer_memory::Payload;
 use crate::registration::StepRegistration;
 use crate::steps::placing::{Placing, Slot};
 use crate::steps::sending::Sending;
@@ -47,6 +49,8 @@ struct State {
     relayed_bytes: u64,
     /// The call on which a source's slices come, and on which its acks go back.
     callers: HashMap<Party, AckSender>,
+    /// Rows that a peer may still read in place, though the link to it is gone.
+    kept: Vec<Bytes>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -84,6 +88,7 @@ impl Step {
                 sending: Sending::new(send_bytes),
                 relayed_bytes: 0,
                 callers: HashMap::new(),
+                kept: Vec::new(),
             }),
         })
     }
@@ -128,11 +133,11 @@ impl Step {
     }
 
     /// Places bytes and acknowledges a source whose last byte this was. False when the step is over.
-    pub(crate) fn place(&self, slot: Slot, at: u64, bytes: &[u8]) -> Result<bool> {
+    pub(crate) fn place(&self, slot: Slot, at: u64, payload: Payload<'_>) -> Result<bool> {
         let Some(mut state) = self.open() else { return Ok(false) };
-        let completed = state.placing.place(slot, at, bytes)?;
-        self.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if let Some(granule) = completed.granule {
+        let completed = state.placing.place(slot, at, payload)?;
+        self.received_bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
+        for granule in completed.granules {
             self.report(Event::Granule { key: self.key.clone(), granule });
         }
         if let Some((source, bytes)) = completed.source
@@ -152,9 +157,9 @@ impl Step {
     }
 
     /// Books bytes about to be sent. False when the step is over, so that nobody needs them.
-    pub(crate) fn queue(&self, destination: Party, bytes: u64) -> Result<bool> {
+    pub(crate) fn queue(&self, bytes_to: &[(Party, u64)]) -> Result<bool> {
         let Some(mut state) = self.open() else { return Ok(false) };
-        state.sending.queue(destination, bytes)?;
+        state.sending.queue(bytes_to)?;
         Ok(true)
     }
 
@@ -224,6 +229,7 @@ impl Step {
         state.phase = Phase::Failed;
         self.live.store(false, Ordering::Relaxed);
         state.callers.clear();
+        state.kept.clear();
         let (key, code, peer) = (self.key.clone(), code.to_string(), peer.to_string());
         self.report(Event::Failed { key, code, message, peer });
     }
@@ -234,7 +240,15 @@ impl Step {
         state.phase = Phase::Closed;
         self.live.store(false, Ordering::Relaxed);
         state.callers.clear();
+        state.kept.clear();
         state.placing = Placing::default();
+    }
+
+    /// Holds memory until the step is over.
+    pub(crate) fn keep(&self, memory: Bytes) {
+        if let Some(mut state) = self.open() {
+            state.kept.push(memory);
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -1,17 +1,20 @@
-//! Acknowledgements: small messages, read whole.
+//! Acknowledgements and releases: small messages, read whole.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
-use crate::wire::message::{Ack, AckEnvelope};
+use crate::wire::message::{AckEnvelope, Reply};
 use crate::wire::{PREFIX_BYTES, WireError};
 
 /// Acks carry names and one error message.
 const ACK_LIMIT_BYTES: usize = 64 << 10;
 
 /// One gRPC message.
-pub(crate) fn encode_ack(ack: &Ack) -> Bytes {
-    let envelope = AckEnvelope { ack: Some(ack.into()) };
+pub(crate) fn encode_reply(reply: &Reply) -> Bytes {
+    let envelope = match reply {
+        Reply::Ack(ack) => AckEnvelope { ack: Some(ack.into()), released: 0 },
+        Reply::Released(released) => AckEnvelope { ack: None, released: *released },
+    };
     let length = envelope.encoded_len();
     let mut out = BytesMut::with_capacity(PREFIX_BYTES + length);
     out.put_u8(0);
@@ -20,19 +23,26 @@ pub(crate) fn encode_ack(ack: &Ack) -> Bytes {
     out.freeze()
 }
 
-/// Cuts a stream into acks, wherever its frames are split.
+/// Cuts a stream into replies, wherever its frames are split.
 #[derive(Default)]
-pub(crate) struct AckReader {
+pub(crate) struct ReplyReader {
     buffer: BytesMut,
+    /// Of messages that were read.
+    ended: u64,
+    /// Came in one message with an ack.
+    released: Option<u64>,
 }
 
-impl AckReader {
+impl ReplyReader {
     pub(crate) fn push(&mut self, data: &[u8]) {
         self.buffer.extend_from_slice(data);
     }
 
-    /// The next whole ack, if it has come.
-    pub(crate) fn next(&mut self) -> Result<Option<Ack>, WireError> {
+    /// The next whole reply, if it has come.
+    pub(crate) fn next(&mut self) -> Result<Option<Reply>, WireError> {
+        if let Some(released) = self.released.take() {
+            return Ok(Some(Reply::Released(released)));
+        }
         let Some((prefix, rest)) = self.buffer.split_first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
         };
@@ -48,9 +58,22 @@ impl AckReader {
             return Ok(None);
         }
         self.buffer.advance(PREFIX_BYTES);
+        self.ended += 1;
         let envelope = AckEnvelope::decode(self.buffer.split_to(bytes))
             .map_err(|error| WireError::Undecodable(error.to_string()))?;
-        envelope.ack.ok_or(WireError::MissingField("ack"))?.try_into().map(Some)
+        let released = (envelope.released > 0).then_some(envelope.released);
+        match envelope.ack {
+            Some(ack) => {
+                self.released = released;
+                ack.try_into().map(|ack| Some(Reply::Ack(ack)))
+            }
+            None => released.map(|released| Some(Reply::Released(released))).ok_or(WireError::MissingField("ack")),
+        }
+    }
+
+    /// Which message has come in part; none between two.
+    pub(crate) fn begun(&self) -> Option<u64> {
+        (!self.buffer.is_empty()).then_some(self.ended)
     }
 
     /// To be called when the stream ended.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::names::{Party, Pass, Role, StepKey, Tensor};
+use crate::peer_memory::SharedRows;
 use crate::wire::WireError;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -46,6 +47,20 @@ pub(super) struct SliceMessage {
     pub(super) offset_bytes: u64,
     #[prost(uint64, tag = "8")]
     pub(super) segment_bytes: u64,
+    #[prost(message, optional, tag = "9")]
+    pub(super) shared: Option<SharedRowsMessage>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct SharedRowsMessage {
+    #[prost(uint64, tag = "1")]
+    offset_bytes: u64,
+    #[prost(uint64, tag = "2")]
+    rows: u64,
+    #[prost(uint64, tag = "3")]
+    row_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    row_stride_bytes: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -79,6 +94,8 @@ pub(super) struct AckMessage {
 pub(super) struct AckEnvelope {
     #[prost(message, optional, tag = "1")]
     pub(super) ack: Option<AckMessage>,
+    #[prost(uint64, tag = "2")]
+    pub(super) released: u64,
 }
 
 /// What a slice says of itself before its payload.
@@ -92,6 +109,16 @@ pub(crate) struct SliceHeader {
     pub(crate) segment: u32,
     pub(crate) offset_bytes: u64,
     pub(crate) segment_bytes: u64,
+    /// Where the payload lies; none when it follows.
+    pub(crate) shared: Option<SharedRows>,
+}
+
+/// What goes back on a call that slices come on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Ack(Ack),
+    /// How many slices with shared rows were read so far.
+    Released(u64),
 }
 
 /// Everything from `source` is placed at `destination`, or refused.
@@ -150,6 +177,20 @@ impl From<Party> for PartyMessage {
     }
 }
 
+impl From<SharedRows> for SharedRowsMessage {
+    fn from(shared: SharedRows) -> SharedRowsMessage {
+        let SharedRows { offset_bytes, rows, row_bytes, row_stride_bytes } = shared;
+        SharedRowsMessage { offset_bytes, rows, row_bytes, row_stride_bytes }
+    }
+}
+
+impl From<SharedRowsMessage> for SharedRows {
+    fn from(message: SharedRowsMessage) -> SharedRows {
+        let SharedRowsMessage { offset_bytes, rows, row_bytes, row_stride_bytes } = message;
+        SharedRows { offset_bytes, rows, row_bytes, row_stride_bytes }
+    }
+}
+
 fn party(field: &'static str, message: Option<PartyMessage>) -> Result<Party, WireError> {
     let PartyMessage { role, index } = message.ok_or(WireError::MissingField(field))?;
     let role = match role {
@@ -195,6 +236,7 @@ impl TryFrom<SliceMessage> for SliceHeader {
             segment: message.segment,
             offset_bytes: message.offset_bytes,
             segment_bytes: message.segment_bytes,
+            shared: message.shared.map(SharedRows::from),
         })
     }
 }

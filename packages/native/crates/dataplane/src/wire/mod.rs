@@ -5,9 +5,9 @@ mod encode;
 mod message;
 mod parse;
 
-pub(crate) use ack::{AckReader, encode_ack};
-pub(crate) use encode::{SliceHead, encode_step_fields, put_slice_head};
-pub(crate) use message::{Ack, Refusal, SliceHeader};
+pub(crate) use ack::{ReplyReader, encode_reply};
+pub(crate) use encode::{SliceHead, encode_step_fields, put_shared_slice, put_slice_head};
+pub(crate) use message::{Ack, Refusal, Reply, SliceHeader};
 pub(crate) use parse::{Piece, SliceParser};
 
 use std::fmt;
@@ -47,6 +47,7 @@ pub(crate) enum WireError {
         after_bytes: usize,
     },
     SliceTwice,
+    SharedAndPayload,
     MissingField(&'static str),
     BadField {
         field: &'static str,
@@ -84,6 +85,7 @@ impl fmt::Display for WireError {
                 )
             }
             WireError::SliceTwice => write!(f, "SLICE_TWICE: a message holds more than one slice"),
+            WireError::SharedAndPayload => write!(f, "SHARED_AND_PAYLOAD: a slice has both, expected one"),
             WireError::MissingField(field) => write!(f, "MISSING_FIELD: {field}"),
             WireError::BadField { field, value } => write!(f, "BAD_FIELD: {field} is {value}"),
             WireError::Undecodable(reason) => write!(f, "UNDECODABLE: {reason}"),

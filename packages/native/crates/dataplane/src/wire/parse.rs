@@ -8,10 +8,10 @@ use prost::encoding::encode_varint;
 use crate::wire::message::{SliceHeader, SliceMessage};
 use crate::wire::{PREFIX_BYTES, WireError};
 
-/// Most bytes of known fields before the payload. They hold three numbers, two parties and the names of job and session.
+/// Most bytes of known fields before the payload. They hold numbers, two parties and the names of job and session.
 const HEADER_LIMIT_BYTES: usize = 4 << 10;
 const SLICE_FIELD: u32 = 1;
-const LAST_HEADER_FIELD: u32 = 8;
+const LAST_HEADER_FIELD: u32 = 9;
 const PAYLOAD_FIELD: u32 = 15;
 
 #[derive(Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub(crate) enum Piece {
 
 pub(crate) struct SliceParser {
     limit_bytes: usize,
+    /// Of messages that ended.
+    ended: u64,
     state: State,
     /// What is left of the gRPC message.
     message_left: usize,
@@ -59,6 +61,7 @@ impl SliceParser {
     pub(crate) fn new(limit_bytes: usize) -> SliceParser {
         SliceParser {
             limit_bytes,
+            ended: 0,
             state: State::Prefix { bytes: [0; PREFIX_BYTES], have: 0 },
             message_left: 0,
             slice: Nested::Before,
@@ -93,12 +96,15 @@ impl SliceParser {
         }
     }
 
+    /// Which message has come in part; none between two.
+    pub(crate) fn begun(&self) -> Option<u64> {
+        let between = matches!(self.state, State::Prefix { have: 0, .. });
+        (!between).then_some(self.ended)
+    }
+
     /// To be called when the stream ended.
     pub(crate) fn finish(&self) -> Result<(), WireError> {
-        match self.state {
-            State::Prefix { have: 0, .. } => Ok(()),
-            _ => Err(WireError::StreamCut),
-        }
+        self.begun().map_or(Ok(()), |_| Err(WireError::StreamCut))
     }
 
     /// Leaves messages that have ended. A slice without payload is announced here.
@@ -114,6 +120,7 @@ impl SliceParser {
                 return Err(WireError::MissingField("slice"));
             }
             self.state = State::Prefix { bytes: [0; PREFIX_BYTES], have: 0 };
+            self.ended += 1;
         }
         Ok(None)
     }
@@ -213,7 +220,11 @@ impl SliceParser {
                 }
                 self.slice = Nested::Inside { left, announced: true };
                 self.state = if bytes == 0 { State::Tag(Varint::default()) } else { State::Payload { left: bytes } };
-                return Ok(Some(Piece::Slice(self.decode_header()?, bytes)));
+                let header = self.decode_header()?;
+                if header.shared.is_some() {
+                    return Err(WireError::SharedAndPayload);
+                }
+                return Ok(Some(Piece::Slice(header, bytes)));
             }
             Nested::Before if field == SLICE_FIELD => {
                 self.slice = Nested::Inside { left: bytes, announced: false };

@@ -83,6 +83,7 @@ fn header(segment_bytes: u64) -> SliceHeader {
         segment: 0,
         offset_bytes: 0,
         segment_bytes,
+        shared: None,
     }
 }
 
@@ -177,8 +178,8 @@ fn an_absent_payload_is_an_empty_one() {
 
 #[test]
 fn unknown_fields_are_skipped_before_the_payload_and_around_the_slice() {
-    // Field 9 as a number, 10 as 8 bytes, 11 as 4 bytes, 12 as 5000 bytes: more than known fields may take.
-    let mut unknown = vec![0x48, 0x96, 0x01, 0x51, 1, 2, 3, 4, 5, 6, 7, 8, 0x5d, 1, 2, 3, 4, 0x62];
+    // Field 13 as a number, 10 as 8 bytes, 11 as 4 bytes, 12 as 5000 bytes: more than known fields may take.
+    let mut unknown = vec![0x68, 0x96, 0x01, 0x51, 1, 2, 3, 4, 5, 6, 7, 8, 0x5d, 1, 2, 3, 4, 0x62];
     encode_varint(5000, &mut unknown);
     unknown.extend_from_slice(&[7; 5000]);
     let slice = [unknown.clone(), stock(vec![5; 20]).encode_to_vec()].concat();
@@ -225,6 +226,11 @@ fn what_does_not_fit_is_refused_by_name() {
         (framed(&[0x0a, 3, 0]), WireError::LengthOverrun { field: 1, bytes: 3, left: 1 }),
         (with_slice(&[0x7a, 1]), WireError::LengthOverrun { field: 15, bytes: 1, left: 0 }),
         (with_slice(&[0x12, 0x80]), WireError::FieldCut),
+        (
+            with_slice(&[stock(vec![5; 20]).encode_to_vec(), vec![0x4a, 2, 8, 1]].concat()),
+            WireError::PayloadNotLast { after_bytes: 4 },
+        ),
+        (with_slice(&[vec![0x4a, 2, 8, 1], stock(vec![5; 20]).encode_to_vec()].concat()), WireError::SharedAndPayload),
         (with_slice(&[0x09, 1, 2]), WireError::LengthOverrun { field: 1, bytes: 8, left: 2 }),
         (framed(&[0x08, 1]), WireError::WireType { field: 1, wire_type: 0 }),
         (with_slice(&[0x78, 1]), WireError::WireType { field: 15, wire_type: 0 }),
@@ -251,6 +257,21 @@ fn what_does_not_fit_is_refused_by_name() {
         }
     }
     assert!(matches!(whole(&with_slice(&[0x12, 2, 0x0a, 9, 0x7a, 0])), Err(WireError::Undecodable(_))));
+}
+
+#[test]
+fn a_message_that_has_come_in_part_is_known_by_its_number() {
+    let message = |payload| framed(&StockRequest { slice: Some(stock(payload)) }.encode_to_vec());
+    let first = message(vec![1; 10]).len();
+    let stream = [message(vec![1; 10]), message(Vec::new())].concat();
+    let mut parser = SliceParser::new(LIMIT);
+    assert_eq!(parser.begun(), None);
+    for (at, byte) in stream.iter().enumerate() {
+        let mut input = Bytes::copy_from_slice(&[*byte]);
+        while parser.next(&mut input).unwrap().is_some() {}
+        let ended = at + 1 == first || at + 1 == stream.len();
+        assert_eq!(parser.begun(), (!ended).then_some(u64::from(at >= first)), "byte {at}");
+    }
 }
 
 #[test]

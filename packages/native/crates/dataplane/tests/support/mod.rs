@@ -1,7 +1,10 @@
 //! Planes in one process over loopback, and a step with a small plan of its own.
 #![allow(dead_code, reason = "each test file uses its share")]
 
+pub mod certificates;
+pub mod greeting;
 pub mod step;
+pub mod stock;
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,10 +12,14 @@ use std::time::{Duration, Instant};
 
 use ulysses_dataplane::{
     Error, Event, Party, Pass, Plane, PlaneOptions, Region, RegionPool, Role, SegmentPlace, StepKey, StepRegistration,
+    Transport,
 };
 
 /// Far below the keepalive's 15 s, so that nothing passes by it.
 pub const DEADLINE: Duration = Duration::from_secs(8);
+
+/// What pools keep for reuse.
+const RETAIN_BYTES: usize = 256 << 20;
 
 pub fn rank(index: u32) -> Party {
     Party { role: Role::Rank, index }
@@ -52,6 +59,7 @@ pub fn part(region: &Region, offset_bytes: usize, bytes: usize) -> SegmentPlace 
         row_bytes: bytes,
         row_stride_bytes: bytes,
         granule: 0,
+        granule_ends: vec![],
     }
 }
 
@@ -70,6 +78,8 @@ pub struct Process {
     pub plane: Plane,
     pub pool: RegionPool,
     pub party: Party,
+    /// Whether it allocates rows where peers of this host read them in place, if there is such memory.
+    pub in_place: bool,
     events: Receiver<Event>,
 }
 
@@ -78,7 +88,7 @@ impl Process {
         Process::open(rank(index), Process::rank_options(index))
     }
 
-    fn rank_options(index: u32) -> PlaneOptions {
+    pub fn rank_options(index: u32) -> PlaneOptions {
         PlaneOptions { listen: Some("127.0.0.1:0".into()), ..Process::owner_options(rank(index)) }
     }
 
@@ -87,21 +97,36 @@ impl Process {
     }
 
     /// By TCP, which stock clients speak too; `by_unix_socket` is for the tests of the other.
-    fn owner_options(party: Party) -> PlaneOptions {
-        PlaneOptions { same_host: false, ..PlaneOptions::new(party.to_string()) }
+    pub fn owner_options(party: Party) -> PlaneOptions {
+        PlaneOptions { transport: Transport::Tcp, ..PlaneOptions::new(party.to_string()) }
     }
 
     /// A rank that peers of this host reach by unix socket, and that reaches them so.
     pub fn by_unix_socket(index: u32) -> Process {
-        Process::open(rank(index), PlaneOptions { same_host: true, ..Process::rank_options(index) })
+        Process::open(rank(index), PlaneOptions { transport: Transport::Unix, ..Process::rank_options(index) })
     }
 
     pub fn owner_by_unix_socket(index: u32) -> Process {
-        Process::open(owner(index), PlaneOptions { same_host: true, ..Process::owner_options(owner(index)) })
+        Process::open(owner(index), PlaneOptions { transport: Transport::Unix, ..Process::owner_options(owner(index)) })
+    }
+
+    /// A rank that shares so much memory with its peers of this host.
+    pub fn sharing(index: u32, shared_bytes: usize) -> Process {
+        let options = Process::rank_options(index);
+        Process::open(rank(index), PlaneOptions { transport: Transport::Shared, shared_bytes, ..options })
+    }
+
+    pub fn owner_sharing(index: u32, shared_bytes: usize) -> Process {
+        let options = Process::owner_options(owner(index));
+        Process::open(owner(index), PlaneOptions { transport: Transport::Shared, shared_bytes, ..options })
     }
 
     pub fn open(party: Party, options: PlaneOptions) -> Process {
-        Process::watched(party, options, |_| ())
+        Process::with_pool(party, options, RegionPool::new(RETAIN_BYTES))
+    }
+
+    pub fn with_pool(party: Party, options: PlaneOptions, pool: RegionPool) -> Process {
+        Process::watched(party, options, pool, |_| ())
     }
 
     /// A rank whose plane stands still when it has completed `granule`, until it is told to go on.
@@ -114,19 +139,23 @@ impl Process {
                 gate.lock().unwrap().recv_timeout(DEADLINE).expect("the gate is opened");
             }
         };
-        (Process::watched(rank(index), options, stop), go_on)
+        (Process::watched(rank(index), options, RegionPool::new(RETAIN_BYTES), stop), go_on)
     }
 
     /// `watch` runs on the plane's thread, after the event was queued for the test.
-    fn watched(party: Party, options: PlaneOptions, watch: impl Fn(&Event) + Send + Sync + 'static) -> Process {
+    fn watched(
+        party: Party,
+        options: PlaneOptions,
+        pool: RegionPool,
+        watch: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Process {
         let (sender, events) = channel();
-        let pool = RegionPool::new(256 << 20);
         let sink = Box::new(move |event: Event| {
             drop(sender.send(event.clone()));
             watch(&event);
         });
         let plane = Plane::open(options, pool.clone(), sink).expect("a plane opens");
-        Process { plane, pool, party, events }
+        Process { plane, pool, party, in_place: true, events }
     }
 
     pub fn address(&self) -> String {
@@ -156,9 +185,14 @@ impl Process {
         done.recv_timeout(deadline + DEADLINE).expect("dialling ends")
     }
 
+    pub fn allocate(&self, bytes: usize) -> Region {
+        let region = if self.in_place { self.pool.allocate_shared(bytes) } else { self.pool.allocate(bytes) };
+        region.unwrap()
+    }
+
     /// A region with bytes that tell processes and places apart.
     pub fn filled(&self, bytes: usize) -> Region {
-        let region = self.pool.allocate(bytes).unwrap();
+        let region = self.allocate(bytes);
         // A period that divides no power of two.
         let pattern: Vec<u8> =
             (0..65_521).map(|at| (at * 7 + at / 253 + self.party.index as usize * 31) as u8).collect();
@@ -231,7 +265,7 @@ pub fn connected_by_unix_socket(ranks: u32, owners: u32) -> (Vec<Process>, Vec<P
     connect_all(ranks, (0..owners).map(Process::owner_by_unix_socket).collect())
 }
 
-fn connect_all(ranks: Vec<Process>, owners: Vec<Process>) -> (Vec<Process>, Vec<Process>) {
+pub fn connect_all(ranks: Vec<Process>, owners: Vec<Process>) -> (Vec<Process>, Vec<Process>) {
     for from in &ranks {
         for to in ranks.iter().filter(|to| to.party != from.party) {
             from.connect(to).unwrap();

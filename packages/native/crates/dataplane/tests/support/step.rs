@@ -25,7 +25,7 @@ impl Shape {
         self.rows.iter().sum()
     }
 
-    fn owner_bytes(&self, owner: usize) -> usize {
+    pub fn owner_bytes(&self, owner: usize) -> usize {
         self.rows[owner] * self.heads * self.row_bytes
     }
 
@@ -42,6 +42,7 @@ impl Shape {
             row_bytes: self.row_bytes,
             row_stride_bytes: self.heads * self.row_bytes,
             granule: number as u32,
+            granule_ends: vec![],
         };
         self.heads_of(rank).into_iter().enumerate().map(place).collect()
     }
@@ -56,6 +57,7 @@ impl Shape {
             row_bytes: self.row_bytes,
             row_stride_bytes: self.row_bytes,
             granule: number as u32,
+            granule_ends: vec![],
         };
         (0..self.heads_of(rank).len()).map(place).collect()
     }
@@ -114,8 +116,7 @@ pub fn run(
     let inputs: Vec<Region> = owners.iter().enumerate().map(|(m, owner)| owner.filled(shape.owner_bytes(m))).collect();
     let outs: Vec<Region> =
         owners.iter().enumerate().map(|(m, owner)| owner.pool.allocate(shape.owner_bytes(m)).unwrap()).collect();
-    let gathered: Vec<Region> =
-        ranks.iter().enumerate().map(|(k, rank)| rank.pool.allocate(shape.rank_bytes(k)).unwrap()).collect();
+    let gathered: Vec<Region> = ranks.iter().enumerate().map(|(k, rank)| rank.allocate(shape.rank_bytes(k))).collect();
     for (k, rank) in ranks.iter().enumerate() {
         rank.plane.register_step(shape.register_rank(call, k, &gathered[k])).unwrap();
     }

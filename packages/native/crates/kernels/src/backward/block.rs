@@ -98,7 +98,7 @@ impl<T: Element> Kernel for Differentiate<'_, '_, '_, '_, T> {
         let d = self.k.width();
         rows_to_panels(self.k, ROWS, d, 1.0, scratch.k_rows);
         rows_to_panels(self.v, ROWS, d, 1.0, scratch.v_rows);
-        let finite = columns_to_panels(self.k, ROWS, extent, scratch.k_columns);
+        let finite = columns_to_panels(self.k, ROWS, extent, scratch.k_columns) == self.k.len();
         self.gradient.dk.fill(0.0);
         self.gradient.dv.fill(0.0);
         let mut block = Block { scratch, gradient: self.gradient, finite, d, halt: self.halt };

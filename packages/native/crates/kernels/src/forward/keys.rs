@@ -1,4 +1,5 @@
 //! Keys and values of forward units, packed once for all query tiles and for all units that share them.
+use crate::bounds::hull;
 use crate::isa::{Kernel, Simd};
 use crate::micro::ROWS;
 use crate::pack::{columns_to_panels, rows_to_panels};
@@ -6,6 +7,7 @@ use crate::rows::Rows;
 use crate::workspace::Cutter;
 use crate::{Element, ForwardUnit};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Floats that a wave may pack: 64 MiB.
 const WAVE_FLOATS: usize = 16 << 20;
@@ -14,27 +16,37 @@ const WAVE_FLOATS: usize = 16 << 20;
 pub(crate) struct Wave {
     /// For each unit of the wave, its place in `owners`.
     pub sources: Vec<usize>,
-    /// Units with different keys or values.
-    pub owners: Vec<usize>,
+    /// What is packed.
+    pub owners: Vec<Owner>,
     /// What packing takes.
     pub floats: usize,
+}
+
+/// Keys and values that some units share: the first of these, and the keys that any of them sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub unit: usize,
+    pub seen: Range<usize>,
 }
 
 impl Wave {
     pub(crate) fn first_of<S: Simd, T: Element>(units: &[ForwardUnit<T>], d: usize) -> Wave {
         let mut known = HashMap::new();
-        let mut wave = Wave { sources: Vec::new(), owners: Vec::new(), floats: 0 };
+        let mut wave = Wave { sources: Vec::new(), owners: Vec::<Owner>::new(), floats: 0 };
         for (i, unit) in units.iter().enumerate() {
             let (k, v) = (unit.k, unit.v);
-            let identity = (k.ptr, k.row_stride, v.ptr, v.row_stride, unit.kv_rows);
-            let source = *known.entry(identity).or_insert(wave.owners.len());
-            if source == wave.owners.len() {
-                let floats: usize = block_lengths::<S>(unit.kv_rows).map(|keys| space(keys, d)).sum();
-                if i > 0 && wave.floats + floats > WAVE_FLOATS {
-                    break;
-                }
-                wave.floats += floats;
-                wave.owners.push(i);
+            let seen = hull(unit.bounds);
+            let source = *known.entry((k.ptr, k.row_stride, v.ptr, v.row_stride)).or_insert(wave.owners.len());
+            let before = wave.owners.get(source).map_or(0..0, |owner| owner.seen.clone());
+            let all = union(&before, &seen);
+            let floats = wave.floats + floats::<S>(&all, d) - floats::<S>(&before, d);
+            if i > 0 && floats > wave.floats.max(WAVE_FLOATS) {
+                break;
+            }
+            wave.floats = floats;
+            match wave.owners.get_mut(source) {
+                Some(owner) => owner.seen = all,
+                None => wave.owners.push(Owner { unit: i, seen: all }),
             }
             wave.sources.push(source);
         }
@@ -42,8 +54,22 @@ impl Wave {
     }
 }
 
-fn block_lengths<S: Simd>(kv_rows: usize) -> impl Iterator<Item = usize> {
-    (0..kv_rows).step_by(S::FORWARD_KEYS).map(move |begin| S::FORWARD_KEYS.min(kv_rows - begin))
+fn union(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b.clone(),
+        (_, true) => a.clone(),
+        _ => a.start.min(b.start)..a.end.max(b.end),
+    }
+}
+
+/// The blocks that cover `seen`: from multiples of `FORWARD_KEYS` on, the last one cut off.
+fn blocks<S: Simd>(seen: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let (begin, end) = (seen.start / S::FORWARD_KEYS * S::FORWARD_KEYS, seen.end);
+    (begin..end).step_by(S::FORWARD_KEYS).map(move |begin| begin..end.min(begin + S::FORWARD_KEYS))
+}
+
+fn floats<S: Simd>(seen: &Range<usize>, d: usize) -> usize {
+    blocks::<S>(seen).map(|keys| space(keys.len(), d)).sum()
 }
 
 /// Floats of k and of v, packed.
@@ -63,17 +89,18 @@ pub(crate) struct KeyBlock<'m> {
     pub keys: usize,
     pub k: &'m mut [f32],
     pub v: &'m mut [f32],
-    pub v_is_finite: bool,
+    /// Keys before the first whose value is not finite.
+    pub finite: usize,
 }
 
 impl<'m> KeyBlock<'m> {
-    /// The blocks of a source, still to be packed.
-    pub(crate) fn cut<S: Simd>(kv_rows: usize, d: usize, memory: &mut Cutter<'m>) -> Vec<KeyBlock<'m>> {
-        let block = |(i, keys)| {
-            let [k, v] = sizes(keys, d).map(|len| memory.cut(len));
-            KeyBlock { begin: i * S::FORWARD_KEYS, keys, k, v, v_is_finite: true }
+    /// The blocks that cover `seen`, still to be packed.
+    pub(crate) fn cut<S: Simd>(seen: &Range<usize>, d: usize, memory: &mut Cutter<'m>) -> Vec<KeyBlock<'m>> {
+        let block = |keys: Range<usize>| {
+            let [k, v] = sizes(keys.len(), d).map(|len| memory.cut(len));
+            KeyBlock { begin: keys.start, keys: keys.len(), k, v, finite: 0 }
         };
-        block_lengths::<S>(kv_rows).enumerate().map(block).collect()
+        blocks::<S>(seen).map(block).collect()
     }
 
     /// Keys to the next value panel.
@@ -98,7 +125,7 @@ impl<T: Element> Kernel for PackKeys<'_, '_, T> {
         let block = self.block;
         let (begin, keys) = (block.begin, block.keys);
         rows_to_panels(self.k.part(begin, keys), ROWS, self.k.width(), 1.0, block.k);
-        block.v_is_finite = columns_to_panels(self.v.part(begin, keys), ROWS, extent, block.v);
+        block.finite = columns_to_panels(self.v.part(begin, keys), ROWS, extent, block.v);
     }
 }
 
@@ -108,31 +135,37 @@ mod tests {
     use crate::isa::Portable;
     use crate::{Strided, StridedMut};
 
-    fn unit(k: usize, kv_rows: usize) -> ForwardUnit<'static, f32> {
+    /// One row that sees all keys.
+    fn unit(k: usize, bounds: &[i32; 2]) -> ForwardUnit<'_, f32> {
         let rows = Strided { ptr: std::ptr::without_provenance(64 * k), row_stride: 256 };
         let to = StridedMut { ptr: std::ptr::null_mut(), row_stride: 1 };
-        ForwardUnit { rows: 0, kv_rows, bounds: &[], q: rows, k: rows, v: rows, out: to, lse: to }
+        ForwardUnit { rows: 1, kv_rows: bounds[1] as usize, bounds, q: rows, k: rows, v: rows, out: to, lse: to }
     }
 
     #[test]
     fn units_that_share_keys_share_their_packed_form() {
-        let wave = Wave::first_of::<Portable, _>(&[unit(1, 500), unit(2, 500), unit(1, 500), unit(1, 400)], 64);
-        assert_eq!((wave.sources, wave.owners), (vec![0, 1, 0, 2], vec![0, 1, 3]));
+        let units = [unit(1, &[90, 500]), unit(2, &[0, 500]), unit(1, &[0, 0]), unit(1, &[80, 400])];
+        let wave = Wave::first_of::<Portable, _>(&units, 64);
+        assert_eq!(wave.sources, [0, 1, 0, 0]);
+        assert_eq!(wave.owners, [Owner { unit: 0, seen: 80..500 }, Owner { unit: 1, seen: 0..500 }]);
     }
 
     #[test]
     fn a_wave_is_bounded_but_never_empty() {
-        let large = 2 * WAVE_FLOATS / 256;
-        assert_eq!(Wave::first_of::<Portable, _>(&[unit(1, large), unit(2, 1)], 256).sources, [0]);
-        assert_eq!(Wave::first_of::<Portable, _>(&[unit(2, 1), unit(1, large)], 256).sources, [0]);
-        assert_eq!(Wave::first_of::<Portable, _>(&[unit(2, 1), unit(2, 1)], 256).sources, [0, 0]);
+        const LARGE: i32 = (2 * WAVE_FLOATS / 256) as i32;
+        let sources = |units: &[_]| Wave::first_of::<Portable, _>(units, 256).sources;
+        assert_eq!(sources(&[unit(1, &[0, LARGE]), unit(2, &[0, 1])]), [0]);
+        assert_eq!(sources(&[unit(2, &[0, 1]), unit(1, &[0, LARGE])]), [0]);
+        assert_eq!(sources(&[unit(1, &[0, 1]), unit(1, &[0, LARGE])]), [0]);
+        assert_eq!(sources(&[unit(1, &[0, LARGE]), unit(1, &[0, 1])]), [0, 0]);
+        assert_eq!(sources(&[unit(2, &[0, 1]), unit(2, &[0, 1])]), [0, 0]);
     }
 
     #[test]
     fn the_blocks_fill_what_the_wave_counted() {
-        let wave = Wave::first_of::<Portable, _>(&[unit(1, 500)], 80);
+        let wave = Wave::first_of::<Portable, _>(&[unit(1, &[200, 500])], 80);
         let mut memory = vec![0.0; wave.floats];
-        let blocks = KeyBlock::cut::<Portable>(500, 80, &mut Cutter::new(&mut memory));
-        assert_eq!(blocks.iter().map(|b| (b.begin, b.keys)).collect::<Vec<_>>(), [(0, 192), (192, 192), (384, 116)]);
+        let blocks = KeyBlock::cut::<Portable>(&wave.owners[0].seen, 80, &mut Cutter::new(&mut memory));
+        assert_eq!(blocks.iter().map(|b| (b.begin, b.keys)).collect::<Vec<_>>(), [(192, 192), (384, 116)]);
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! 1. Keys outside a panel's bounds are skipped; scores inside that a row must not see become -inf before anything
 //!    reads them, so its P is exactly 0.
-//! 2. A row's maximum may lose a NaN score, but its sum does not: out and lse become NaN.
+//! 2. Nothing that a tile does not see changes its results: not which units share its packed keys, either.
+//! 3. A row's maximum may lose a NaN score, but its sum does not: out and lse become NaN.
 #[deny(unsafe_code)]
 mod keys;
 #[deny(unsafe_code)]
@@ -73,12 +74,12 @@ impl<T: Element> Forward<'_, T> {
         let mut memory = self.workspaces.take(wave.floats);
         let mut memory = Cutter::new(&mut memory);
         let mut sources: Vec<_> =
-            (wave.owners.iter()).map(|&owner| KeyBlock::cut::<S>(units[owner].kv_rows, d, &mut memory)).collect();
+            wave.owners.iter().map(|owner| KeyBlock::cut::<S>(&owner.seen, d, &mut memory)).collect();
         let mut jobs = Vec::new();
-        for (blocks, &owner) in sources.iter_mut().zip(&wave.owners) {
-            let unit = &units[owner];
-            // SAFETY: `forward`'s caller vouches for the unit's operands.
-            let (k, v) = unsafe { (Rows::new(unit.k, unit.kv_rows, d), Rows::new(unit.v, unit.kv_rows, d)) };
+        for (blocks, owner) in sources.iter_mut().zip(&wave.owners) {
+            let unit = &units[owner.unit];
+            // SAFETY: `forward`'s caller vouches for the rows of all units that share them, and one of these sees the last.
+            let [k, v] = [unit.k, unit.v].map(|rows| unsafe { Rows::new(rows, owner.seen.end, d) });
             jobs.extend(blocks.iter_mut().map(|block| PackKeys { k, v, block }));
         }
         let mut workers = vec![(); self.params.threads];

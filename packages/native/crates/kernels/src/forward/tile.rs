@@ -131,7 +131,7 @@ fn attend_block<S: Simd>(simd: S, scratch: &mut Scratch, block: &KeyBlock, panel
     let extent = block.extent();
     let padded = d.next_multiple_of(ROWS);
     let sums = &mut scratch.sums[panel * padded * width..][..padded * width];
-    if !all && !block.v_is_finite {
+    if !all && end > block.finite {
         return add_visible::<S>(&scratch.lanes, block, &keys, scores, scratch.worth, sums);
     }
     for (column, rows) in groups(d) {

@@ -1,6 +1,8 @@
-//! Inputs with canaries around them, and attention by its definition in float64.
+//! Inputs against guard pages, canaries between their rows, and attention by its definition in float64.
 #![allow(dead_code, reason = "each test file uses its part")]
 pub mod grid;
+#[cfg(target_os = "linux")]
+pub mod guarded;
 pub mod reference;
 
 use grid::Grid;

@@ -35,6 +35,10 @@ export interface ExchangeView {
    * What the callers use it for, in their own words; must be the same text on all owners.
    */
   'purpose'?: (string);
+  /**
+   * Why this owner cannot take part: the step ends at once for all owners, with this one's name. Empty: it can.
+   */
+  'failure'?: (string);
   '_gatherSize'?: "gatherSize";
 }
 
@@ -69,5 +73,9 @@ export interface ExchangeView__Output {
    * What the callers use it for, in their own words; must be the same text on all owners.
    */
   'purpose': (string);
+  /**
+   * Why this owner cannot take part: the step ends at once for all owners, with this one's name. Empty: it can.
+   */
+  'failure': (string);
   '_gatherSize'?: "gatherSize";
 }

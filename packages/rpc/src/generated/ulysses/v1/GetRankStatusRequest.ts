@@ -2,7 +2,15 @@
 
 
 export interface GetRankStatusRequest {
+  /**
+   * As in GetStatusRequest.
+   */
+  'trace'?: (string);
 }
 
 export interface GetRankStatusRequest__Output {
+  /**
+   * As in GetStatusRequest.
+   */
+  'trace': (string);
 }

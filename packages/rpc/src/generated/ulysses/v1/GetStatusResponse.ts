@@ -1,6 +1,7 @@
 // Original file: proto/ulysses/v1/coordinator.proto
 
 import type { RankStatus as _ulysses_v1_RankStatus, RankStatus__Output as _ulysses_v1_RankStatus__Output } from '../../ulysses/v1/RankStatus.js';
+import type { StepTrace as _ulysses_v1_StepTrace, StepTrace__Output as _ulysses_v1_StepTrace__Output } from '../../ulysses/v1/StepTrace.js';
 import type { Long } from '@grpc/proto-loader';
 
 export interface GetStatusResponse {
@@ -11,6 +12,10 @@ export interface GetStatusResponse {
   'stepsRunning'?: (number | string | Long);
   'stepsCommitted'?: (number | string | Long);
   'stepsFailed'?: (number | string | Long);
+  /**
+   * Of the coordinator.
+   */
+  'traces'?: (_ulysses_v1_StepTrace)[];
 }
 
 export interface GetStatusResponse__Output {
@@ -21,4 +26,8 @@ export interface GetStatusResponse__Output {
   'stepsRunning': (number);
   'stepsCommitted': (number);
   'stepsFailed': (number);
+  /**
+   * Of the coordinator.
+   */
+  'traces': (_ulysses_v1_StepTrace__Output)[];
 }

@@ -1,6 +1,7 @@
 // Original file: proto/ulysses/v1/coordinator.proto
 
 import type { RankAddress as _ulysses_v1_RankAddress, RankAddress__Output as _ulysses_v1_RankAddress__Output } from '../../ulysses/v1/RankAddress.js';
+import type { StepTrace as _ulysses_v1_StepTrace, StepTrace__Output as _ulysses_v1_StepTrace__Output } from '../../ulysses/v1/StepTrace.js';
 import type { Long } from '@grpc/proto-loader';
 
 export interface RankStatus {
@@ -12,6 +13,10 @@ export interface RankStatus {
   'handles'?: (number | string | Long);
   'isa'?: (string);
   'leaseAgeMs'?: (number | string | Long);
+  /**
+   * The trace that was asked for; empty when there is none.
+   */
+  'traces'?: (_ulysses_v1_StepTrace)[];
 }
 
 export interface RankStatus__Output {
@@ -23,4 +28,8 @@ export interface RankStatus__Output {
   'handles': (number);
   'isa': (string);
   'leaseAgeMs': (number);
+  /**
+   * The trace that was asked for; empty when there is none.
+   */
+  'traces': (_ulysses_v1_StepTrace__Output)[];
 }

@@ -6,6 +6,7 @@ import type { Abort as _ulysses_v1_Abort, Abort__Output as _ulysses_v1_Abort__Ou
 import type { Commit as _ulysses_v1_Commit, Commit__Output as _ulysses_v1_Commit__Output } from '../../ulysses/v1/Commit.js';
 import type { Release as _ulysses_v1_Release, Release__Output as _ulysses_v1_Release__Output } from '../../ulysses/v1/Release.js';
 import type { Leave as _ulysses_v1_Leave, Leave__Output as _ulysses_v1_Leave__Output } from '../../ulysses/v1/Leave.js';
+import type { Long } from '@grpc/proto-loader';
 
 export interface StepsRequest {
   'enterEpoch'?: (_ulysses_v1_EnterEpoch | null);
@@ -14,6 +15,10 @@ export interface StepsRequest {
   'commit'?: (_ulysses_v1_Commit | null);
   'release'?: (_ulysses_v1_Release | null);
   'leave'?: (_ulysses_v1_Leave | null);
+  /**
+   * Of the coordinator's leadership; 0 without one. A rank obeys the newest that it has seen and refuses any older.
+   */
+  'term'?: (number | string | Long);
   'command'?: "enterEpoch"|"prepare"|"abort"|"commit"|"release"|"leave";
 }
 
@@ -24,5 +29,9 @@ export interface StepsRequest__Output {
   'commit'?: (_ulysses_v1_Commit__Output | null);
   'release'?: (_ulysses_v1_Release__Output | null);
   'leave'?: (_ulysses_v1_Leave__Output | null);
+  /**
+   * Of the coordinator's leadership; 0 without one. A rank obeys the newest that it has seen and refuses any older.
+   */
+  'term': (number);
   'command'?: "enterEpoch"|"prepare"|"abort"|"commit"|"release"|"leave";
 }

@@ -1,5 +1,6 @@
 import type { UlyssesError } from '@ulysses/errors';
-import { connectCoordinator, type CoordinatorClient } from '@ulysses/rpc';
+import type { TlsFiles } from '@ulysses/runtime';
+import { connectCoordinator, type CoordinatorClient } from './connect.js';
 
 /**
  * The coordinators of one cluster, of which one leads. Calls go to the one that last worked; a connection stays open when
@@ -7,11 +8,13 @@ import { connectCoordinator, type CoordinatorClient } from '@ulysses/rpc';
  */
 export class Coordinators {
   readonly #addresses: string[];
+  readonly #tls: TlsFiles | null;
   readonly #clients = new Map<string, CoordinatorClient>();
   #current: CoordinatorClient;
 
-  /** One `host:port`, or several with commas between them; CONFIG for anything else. */
-  constructor(addresses: string) {
+  /** One `host:port`, or several with commas between them; CONFIG for anything else, and for TLS files that cannot be used. */
+  constructor(addresses: string, tls: TlsFiles | null = null) {
+    this.#tls = tls;
     this.#addresses = addresses.split(',').map((address) => address.trim());
     const [first] = this.#addresses.map((address) => this.#connect(address));
     this.#current = first ?? this.#connect(addresses);
@@ -41,7 +44,7 @@ export class Coordinators {
   #connect(address: string): CoordinatorClient {
     const existing = this.#clients.get(address);
     if (existing !== undefined) return existing;
-    const client = connectCoordinator(address);
+    const client = connectCoordinator(address, this.#tls);
     this.#clients.set(address, client);
     return client;
   }

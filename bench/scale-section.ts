@@ -1,0 +1,63 @@
+import type { Result } from './results.js';
+
+/** The section of `docs/benchmarks.md` about predictions: inputs, model against measurement, and ranks that are not here. */
+export function scaleSection(results: readonly Result[], table: (rows: readonly Result[]) => string): string {
+  const inputs = results.filter(({ case: name }) => name.startsWith('input '));
+  const compared = results.filter(({ case: name }) => name.startsWith('model '));
+  const predicted = results.filter(({ scale }) => scale !== undefined);
+  return `## More ranks, by a model
+
+\`npm run bench:scale\`. The plans are the product's own, at every P; what they carry and compute runs through an event model
+(\`bench/scale\`). All that it is told of this machine:
+
+| input | what | value |
+| ----- | ---- | ----- |
+${inputs.map(input).join('\n')}
+
+Model against measurement, all processes on this one host; _ratio_ is the larger over the smaller:
+
+${table(compared)}
+
+From here on nothing is measured: ${predicted[0]?.what.replace('whole step by the model, against padded and aligned: ', '').replace(/s = \d+/, `s = 4096 P − 3`) ?? '–'}, one
+rank per host, with the link, latency and device of the flags (by default 400 Gbit/s each way, 10 µs, 400 TFLOP/s).
+_padded_ is an aligned exchange: rows and heads padded until they divide, KV heads repeated. _Bytes_ and _balance_ are of the
+rank that has most, forward and backward, self-slices included; balance is its work over the mean.
+
+| P | way | agreement, ms | exchange and arithmetic, ms | padded, ms | ratio | ratio of whole steps | GB per rank | padded | balance |
+| - | --- | ------------- | --------------------------- | ---------- | ----- | -------------------- | ----------- | ------ | ------- |
+${predicted.map(prediction).join('\n')}
+
+What the model assumes, and leaves out:
+
+- A message holds its sender's link for a fixed time and its bytes over the rate, arrives one latency later, and holds the receiver's
+  link for the same bytes, cut through, first come, first served (LogGP). Links of one sender have equal shares. The network
+  between hosts has no bottleneck of its own, nothing is lost, receivers never stop senders.
+- Owner m is beside rank m; relays are not counted, as the first hop stays on the host. Copies within a host take its cores where
+  ranks share one, and nothing where they do not. Heads are computed unit by unit as rows come, results leave at once.
+- Arithmetic is the matrix products over one rate, whatever a unit's shape: no kernel is slower at its edges.
+- Agreement and commit are a line through empty steps of 2 to 16 ranks that shared this machine's cores with the coordinator, drawn
+  on to 1024, plus six one-way latencies. On so few cores that line is steep: where ranks have hosts of their own it is an upper bound.
+`;
+}
+
+function input({ case: name, what, value, unit }: Result): string {
+  return `| ${name.replace('input ', '')} | ${what} | ${value} ${unit} |`;
+}
+
+function prediction({ case: name, ratio, scale }: Result): string {
+  if (scale === undefined || ratio === null) return '';
+  const gigabytes = (bytes: number): string => Number((bytes / 1e9).toPrecision(3)).toString();
+  const cells = [
+    scale.cpSize,
+    name.split(' ')[1],
+    scale.controlMs,
+    scale.workMs,
+    scale.peerWorkMs,
+    Number((scale.workMs / scale.peerWorkMs).toPrecision(3)),
+    ratio,
+    gigabytes(scale.bytesPerRank),
+    gigabytes(scale.peerBytesPerRank),
+    scale.balance,
+  ];
+  return `| ${cells.join(' | ')} |`;
+}

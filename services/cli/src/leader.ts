@@ -1,0 +1,142 @@
+import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
+import {
+  REDIS_OPTIONS,
+  checkRedisFiles,
+  findLeader,
+  isRedisUrl,
+  openRedis,
+  parseRedisUrl,
+} from '@ulysses/rendezvous';
+import { Coordinators, type ClusterStatus, type CoordinatorClient, type StatusRequest } from '@ulysses/rpc';
+import {
+  TLS_OPTIONS,
+  createLogger,
+  delay,
+  stringOption,
+  tlsFilesOf,
+  type Check,
+  type Config,
+} from '@ulysses/runtime';
+import { named } from './config.js';
+
+/** How a command finds the coordinator that leads. */
+export const LEADER_OPTIONS = {
+  address: stringOption({
+    ...named('address'),
+    valueName: 'HOST:PORT[,…]',
+    default: null,
+    help: 'The coordinator, as `ulysses up` prints it, or several; the one that leads is asked.',
+  }),
+  rendezvous: stringOption({
+    ...named('rendezvous'),
+    valueName: 'HOST:PORT|URL',
+    default: null,
+    help: 'Without --address: where membership is kept, as ranks are told; a redis://, rediss:// or redis+sentinel:// knows who leads.',
+  }),
+  ...REDIS_OPTIONS,
+  ...TLS_OPTIONS,
+};
+
+export type LeaderConfig = Config<typeof LEADER_OPTIONS>;
+
+/** What every command checks that asks the leader. */
+export const LEADER_CHECKS: readonly Check<typeof LEADER_OPTIONS>[] = [
+  ({ address, rendezvous }) => {
+    if (address !== null || rendezvous !== null) return [];
+    return [
+      '--address is missing, expected HOST:PORT of a coordinator (or set ULYSSES_ADDRESS), or --rendezvous',
+    ];
+  },
+  ({ address }) => {
+    for (const each of address?.split(',') ?? []) {
+      if (!/^.+:\d{1,5}$/.test(each)) throw fieldError('CONFIG', 'address', each, 'host:port');
+    }
+  },
+  ({ rendezvous }) => rendezvous !== null && isRedisUrl(rendezvous) && parseRedisUrl(rendezvous),
+  checkRedisFiles,
+  tlsFilesOf,
+];
+
+const AGAIN_MS = 100;
+
+/** Connections to the coordinators that the configuration names; one that Redis knows of is asked for until `deadlineMs`. */
+export async function openCoordinators(config: LeaderConfig, deadlineMs: number): Promise<Coordinators> {
+  const { address, rendezvous } = config;
+  const tls = tlsFilesOf(config);
+  if (address !== null) return new Coordinators(address, tls);
+  if (rendezvous !== null && !isRedisUrl(rendezvous)) return new Coordinators(rendezvous, tls);
+  return new Coordinators(await leaderInRedis(config, deadlineMs), tls);
+}
+
+/** The coordinator that leads and the cluster's status. While none does, or one of several is gone, it asks on until `deadlineMs`. */
+export async function askLeader(
+  coordinators: Coordinators,
+  deadlineMs: number,
+  request: StatusRequest = {},
+): Promise<{ readonly coordinator: CoordinatorClient; readonly status: ClusterStatus }> {
+  return await untilDeadline(deadlineMs, async (leftMs) => {
+    const coordinator = coordinators.current;
+    try {
+      return { coordinator, status: await coordinator.getStatus(request, { deadlineMs: leftMs }) };
+    } catch (thrown) {
+      const error = toUlyssesError(thrown);
+      coordinators.failOver(coordinator, error);
+      const mayChange = error.details.field === 'leader' || coordinators.current !== coordinator;
+      if (error.code !== 'PEER_LOST' || !mayChange) throw error;
+      return error;
+    }
+  });
+}
+
+async function leaderInRedis(config: LeaderConfig, deadlineMs: number): Promise<string> {
+  const { rendezvous, cluster } = config;
+  const logger = createLogger({ name: 'ulysses', level: 'silent' });
+  const connection = openRedis(rendezvous ?? '', config, logger);
+  try {
+    const leader = await untilDeadline(deadlineMs, async (leftMs) => {
+      const found = await findLeader(connection, cluster, { deadlineMs: leftMs });
+      if (found === null) {
+        return new UlyssesError('PEER_LOST', `nobody leads cluster ${cluster}`, { field: 'leader' });
+      }
+      // Redis names one that was killed until its lease ends.
+      return (await whyNotReached(found.address, config, leftMs)) ?? found;
+    });
+    return leader.address;
+  } finally {
+    connection.close();
+  }
+}
+
+/** The loss of a coordinator that no longer answers; null for one that does. */
+async function whyNotReached(
+  address: string,
+  config: LeaderConfig,
+  deadlineMs: number,
+): Promise<UlyssesError | null> {
+  const coordinators = new Coordinators(address, tlsFilesOf(config));
+  try {
+    await coordinators.current.getStatus({}, { deadlineMs });
+    return null;
+  } catch (thrown) {
+    const error = toUlyssesError(thrown);
+    if (error.code !== 'PEER_LOST') throw error;
+    return error;
+  } finally {
+    coordinators.close();
+  }
+}
+
+/** Repeats an attempt that returns an error, and throws the last one when the time is up. */
+async function untilDeadline<T extends object>(
+  deadlineMs: number,
+  attempt: (leftMs: number) => Promise<T | UlyssesError>,
+): Promise<T> {
+  const end = performance.now() + deadlineMs;
+  const never = new AbortController().signal;
+  for (;;) {
+    const result = await attempt(Math.max(1, end - performance.now()));
+    if (!(result instanceof UlyssesError)) return result;
+    if (performance.now() + AGAIN_MS > end) throw result;
+    await delay(AGAIN_MS, never);
+  }
+}

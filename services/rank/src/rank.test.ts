@@ -1,0 +1,114 @@
+import { fieldError, type UlyssesError } from '@ulysses/errors';
+import { EmbeddedStore } from '@ulysses/rendezvous';
+import {
+  PROTOCOL_VERSION,
+  connectRank,
+  type JoinRequest,
+  type RankClient,
+  type TermedCommand,
+} from '@ulysses/rpc';
+import { AsyncQueue, Deferred, createLogger } from '@ulysses/runtime';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { startRank, type Rank } from './rank.js';
+
+const LEASE_MS = 90;
+
+/** A cluster of one rank, whose store can be told to admit another protocol version only, as after an upgrade. */
+class OneRankStore extends EmbeddedStore {
+  upgraded = false;
+
+  constructor() {
+    super({ cpSize: 1, leaseMs: LEASE_MS });
+  }
+
+  override async join(request: JoinRequest) {
+    if (this.upgraded) throw fieldError('UNSUPPORTED', 'protocol_version', request.protocolVersion, 'newer');
+    return super.join(request);
+  }
+}
+
+const ranks: Rank[] = [];
+const clients: RankClient[] = [];
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.close();
+  await Promise.all(ranks.splice(0).map((rank) => rank.close(0)));
+});
+
+/** A rank that has joined `store`, and what it said. */
+async function joined(store: OneRankStore) {
+  const log: string[] = [];
+  const refused = new Deferred<UlyssesError>();
+  const rank = await startRank({
+    member: 'a',
+    membership: store,
+    listen: '127.0.0.1:0',
+    advertise: null,
+    tensorListen: '127.0.0.1:0',
+    tensorAdvertise: null,
+    transport: 'auto',
+    sharedBytes: 0,
+    tls: null,
+    slowClientMs: 30_000,
+    insecure: false,
+    metricsListen: null,
+    threads: 1,
+    isa: null,
+    storeBytes: 1024,
+    storeBytesPerJob: null,
+    storeTtlMs: 60_000,
+    logger: createLogger({
+      name: 'rank',
+      level: 'info',
+      destination: { write: (line) => void log.push(line) },
+    }),
+    drainMs: 0,
+    onAskedToLeave: () => undefined,
+    onRefused: refused.resolve,
+    signal: new AbortController().signal,
+  });
+  ranks.push(rank);
+  return { rank, log, refused: refused.promise };
+}
+
+/** What a coordinator hears that has the rank enter an epoch of its own. */
+async function entered({ controlAddress, tensorAddress }: Rank): Promise<unknown> {
+  const client = connectRank(controlAddress);
+  clients.push(client);
+  const commands = new AsyncQueue<TermedCommand>();
+  const only = { rank: 0, member: 'a', controlAddress, tensorAddress };
+  commands.push({ kind: 'enter-epoch', term: 1, epoch: 1, ranks: [only] });
+  try {
+    for await (const event of client.steps(commands)) return event;
+    return null;
+  } catch (thrown) {
+    return thrown;
+  }
+}
+
+describe('a rank that lost its lease', () => {
+  it('serves no coordinator while it waits for another, and again when it has one', async () => {
+    const store = new OneRankStore();
+    const { rank } = await joined(store);
+    expect(await entered(rank)).toEqual({ kind: 'ready', epoch: 1 });
+    store.revokeNow('a');
+    const usurper = { member: 'b', controlAddress: 'b:1', tensorAddress: 'b:2' };
+    await store.join({ ...usurper, protocolVersion: PROTOCOL_VERSION });
+    const keepsIt = setInterval(() => void store.renew({ member: 'b', rank: 0, epoch: 0 }), LEASE_MS / 3);
+    await vi.waitUntil(() => rank.rank === null);
+    expect(await entered(rank)).toMatchObject({ code: 'LEASE_LOST', message: 'this rank holds no lease' });
+    clearInterval(keepsIt);
+    store.revokeNow('b');
+    await vi.waitUntil(() => rank.rank === 0, { timeout: 5_000 });
+    expect(await entered(rank)).toEqual({ kind: 'ready', epoch: 1 });
+  });
+
+  it('and that no cluster takes again says so, and asks to be ended', async () => {
+    const store = new OneRankStore();
+    const { rank, log, refused } = await joined(store);
+    store.upgraded = true;
+    store.revokeNow('a');
+    expect(await refused).toMatchObject({ code: 'UNSUPPORTED', details: { field: 'protocol_version' } });
+    expect(rank.rank).toBeNull();
+    expect(log.join('')).toMatch(/"code":"UNSUPPORTED".*"msg":"rejoining refused"/);
+  });
+});

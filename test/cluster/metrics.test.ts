@@ -1,0 +1,116 @@
+import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { connect, UlyssesContextAttention } from '@ulysses/client';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { findPromtool } from '../../scripts/promtool.mjs';
+import { startRedis, type RedisProcess } from '../../scripts/start-redis.mjs';
+import { Parts, type Part } from '../support/parts.js';
+import { stepInputs } from '../support/step-inputs.js';
+
+const METRICS = ['--metrics', '127.0.0.1:0'];
+const SHAPE = { rows: 301, batch: 1, qHeads: 6, kvHeads: 2, headSize: 32 };
+
+let redis: RedisProcess;
+let parts: Parts;
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+beforeEach(() => {
+  const rendezvous = `redis://127.0.0.1:${redis.port}`;
+  parts = new Parts({ rendezvous, cluster: randomUUID(), flags: METRICS });
+});
+afterEach(() => parts.stop());
+
+async function read({ metricsAddress }: Part, path: string): Promise<{ status: number; text: string }> {
+  const response = await fetch(`http://${metricsAddress}${path}`);
+  return { status: response.status, text: await response.text() };
+}
+
+/** Every sample by its name with labels, after promtool found nothing to complain about. */
+async function scrape(part: Part): Promise<ReadonlyMap<string, number>> {
+  const { text } = await read(part, '/metrics');
+  execFileSync(findPromtool(), ['check', 'metrics'], { input: text, stdio: ['pipe', 'pipe', 'pipe'] });
+  const samples = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new Map(
+    samples.map((line) => {
+      const at = line.lastIndexOf(' ');
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }),
+  );
+}
+
+const sumOf = (all: readonly ReadonlyMap<string, number>[], name: string): number =>
+  all.reduce((sum, samples) => sum + (samples.get(name) ?? 0), 0);
+
+describe('metrics', () => {
+  it('of every service pass promtool, and count what a training step did', async () => {
+    const coordinator = await parts.coordinator(3);
+    const ranks = await parts.ranks(3);
+    const { epoch } = await parts.ready(coordinator.address, 3);
+    const connection = await connect({ address: coordinator.address });
+    const attention = new UlyssesContextAttention(null, connection, { causal: true });
+    const { q, k, v, dout } = stepInputs(SHAPE, 1);
+    const forward = await attention.forward(q, k, v);
+    const kept = await Promise.all(ranks.map(scrape));
+    expect(sumOf(kept, 'ulysses_store_handles')).toBe(3);
+    expect(sumOf(kept, 'ulysses_store_bytes')).toBeGreaterThan(0);
+    const { report } = await forward.backward(dout);
+    await connection.close();
+
+    const onRanks = await Promise.all(ranks.map(scrape));
+    for (const samples of onRanks) {
+      for (const pass of ['forward', 'backward']) {
+        expect(samples.get(`ulysses_steps_total{pass="${pass}",outcome="committed"}`)).toBe(1);
+        for (const phase of ['wait', 'compute', 'return', 'commit']) {
+          const seconds = samples.get(`ulysses_step_phase_seconds_total{pass="${pass}",phase="${phase}"}`);
+          expect(seconds, `${pass} ${phase}`).toBeGreaterThan(0);
+        }
+      }
+      expect(samples.get('ulysses_epoch')).toBe(epoch);
+      expect(samples.get('ulysses_epoch_ready')).toBe(1);
+      expect(samples.get('ulysses_lease_age_seconds')).toBeLessThan(3);
+      expect(samples.get('ulysses_store_handles')).toBe(0);
+      expect(samples.get('ulysses_steps_running')).toBe(0);
+    }
+    // What owners sent was received by ranks, and the other way; more where a relay is between.
+    const [received, sent] = ['received', 'sent'].map((direction) => {
+      return sumOf(onRanks, `ulysses_payload_bytes_total{direction="${direction}"}`);
+    });
+    expect(received! + sent!).toBeGreaterThanOrEqual(forward.report.bytesExchanged + report.bytesExchanged);
+
+    const led = await scrape(coordinator);
+    for (const pass of ['forward', 'backward']) {
+      expect(led.get(`ulysses_steps_total{pass="${pass}",outcome="committed"}`)).toBe(1);
+      for (const phase of ['agree', 'ranks', 'gather_size', 'prepare', 'run']) {
+        const seconds = led.get(`ulysses_step_phase_seconds_total{pass="${pass}",phase="${phase}"}`);
+        expect(seconds, `${pass} ${phase}`).toBeGreaterThan(0);
+      }
+    }
+    expect(led.get('ulysses_epoch')).toBe(epoch);
+    expect([led.get('ulysses_ranks'), led.get('ulysses_ranks_wanted')]).toEqual([3, 3]);
+    expect([led.get('ulysses_leading'), led.get('ulysses_term')]).toEqual([1, 1]);
+    expect(led.get('ulysses_lease_age_seconds')).toBeLessThan(3);
+    const members = [...led.keys()].filter((name) => name.startsWith('ulysses_member_lease_age_seconds'));
+    expect(members).toHaveLength(3);
+  });
+});
+
+describe('probes', () => {
+  it('a rank without a seat and a coordinator that waits are alive and not ready', async () => {
+    const coordinator = await parts.coordinator(2);
+    const [rank] = await parts.ranks(1);
+    await parts.until(coordinator.address, 'one rank joined', ({ ranks }) => ranks.length === 1);
+    expect((await read(coordinator, '/readyz')).status).toBe(200);
+    expect(await read(rank!, '/healthz')).toEqual({ status: 200, text: 'alive\n' });
+    expect(await read(rank!, '/readyz')).toEqual({ status: 503, text: 'has no seat in an epoch\n' });
+    const standby = await parts.coordinator(2);
+    await parts.follows(standby.address, coordinator.address);
+    const waiting = await read(standby, '/readyz');
+    expect(waiting).toEqual({ status: 503, text: `does not lead; ${coordinator.address} does\n` });
+    await parts.rank();
+    await parts.ready(coordinator.address, 2);
+    expect(await read(rank!, '/readyz')).toEqual({ status: 200, text: 'ready\n' });
+  });
+});

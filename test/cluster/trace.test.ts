@@ -1,0 +1,69 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, UlyssesContextAttention } from '@ulysses/client';
+import { connectCoordinator } from '@ulysses/rpc';
+import { expect, it, onTestFinished } from 'vitest';
+import { startCluster } from '../support/cluster.js';
+import { stepInputs } from '../support/step-inputs.js';
+
+const INPUTS = stepInputs({ rows: 64, batch: 1, qHeads: 6, kvHeads: 2, headSize: 16 }, 5);
+const CLI = new URL('../../services/cli/dist/main.js', import.meta.url).pathname;
+
+it('the trace of a step says what coordinator and every rank did, in order and within one another', async () => {
+  const cluster = await startCluster({ cpSize: 2 });
+  onTestFinished(() => cluster.stop());
+  const connection = await connect({ address: cluster.address, job: 'traced', session: 's' });
+  onTestFinished(() => connection.close());
+  const { q, k, v, dout } = INPUTS;
+  const forward = await new UlyssesContextAttention(null, connection).forward(q, k, v);
+  await forward.backward(dout);
+  await cluster.untilIdle();
+
+  const coordinator = connectCoordinator(cluster.address);
+  onTestFinished(() => {
+    coordinator.close();
+  });
+  const status = await coordinator.getStatus({ trace: 'traced/s/0/forward' });
+  const [own] = status.traces;
+  expect(own?.step).toMatchObject({ job: 'traced', session: 's', call: 0, pass: 'forward' });
+  const phases = own!.spans.map(({ phase }) => phase);
+  expect([phases.at(0), phases.at(-1)]).toEqual(['agree', 'run']);
+  expect(status.ranks).toHaveLength(2);
+  for (const { traces } of status.ranks) {
+    expect(traces).toHaveLength(1);
+    const { step, spans } = traces[0]!;
+    expect(step).toEqual(own!.step);
+    for (const phase of ['wait', 'compute', 'commit'])
+      expect(spans.map((span) => span.phase)).toContain(phase);
+    spans.forEach(({ beginUs, endUs }, i) => {
+      expect(endUs).toBeGreaterThanOrEqual(beginUs);
+      // Rounded apart.
+      expect(beginUs).toBeGreaterThanOrEqual((spans[i - 1]?.endUs ?? 0) - 2);
+    });
+    expect(spans[0]!.beginUs).toBeGreaterThanOrEqual(own!.spans[0]!.beginUs);
+  }
+  expect((await coordinator.getStatus({ trace: 'nobody' })).traces).toEqual([]);
+  expect((await coordinator.getStatus({})).ranks.map(({ traces }) => traces)).toEqual([[], []]);
+
+  const folder = mkdtempSync(join(tmpdir(), 'ulysses-trace-'));
+  onTestFinished(() => {
+    rmSync(folder, { recursive: true });
+  });
+  const out = join(folder, 'step.json');
+  const drawn = execFileSync(process.execPath, [
+    CLI,
+    'trace',
+    'last',
+    '--address',
+    cluster.address,
+    '--out',
+    out,
+  ]);
+  expect(String(drawn)).toMatch(
+    /^step traced\/s\/0\/backward\/0: .*\n\ncoordinator \|.*\nrank 0 .*\nrank 1 /,
+  );
+  const { traceEvents } = JSON.parse(readFileSync(out, 'utf8')) as { traceEvents: { name: string }[] };
+  expect(traceEvents.map(({ name }) => name)).toContain('compute');
+});

@@ -1,0 +1,217 @@
+import { randomUUID } from 'node:crypto';
+import { delay } from '@ulysses/runtime';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startRedis, type RedisProcess } from '../../scripts/start-redis.mjs';
+import { runStep } from '../support/cluster-step.js';
+import { expectSameBits } from '../support/expect-attention.js';
+import { levelOf, WITH_FAULT_POINTS, WITH_STRICT_MALLOC } from '../support/fault-point.js';
+import { Parts, type Part } from '../support/parts.js';
+import { frame, RawGrpc, type RawOutcome } from '../support/raw-grpc.js';
+import { stepInputs } from '../support/step-inputs.js';
+import { encodeFields } from '../support/wire-fields.js';
+import { fuzz, type FuzzCount, type FuzzOptions } from './fuzz-call.js';
+import { LiveSteps } from './live-steps.js';
+import { MEMBERSHIP_CALLS, RANK_CALLS, STEP_CALLS, TENSOR_CALLS, type FuzzedCall } from './fuzz-seeds.js';
+
+/** `npm run test:fuzz -- --messages N --seed S` sets them: N to each RPC. */
+const MESSAGES = Number(process.env['ULYSSES_TEST_FUZZ_MESSAGES'] ?? 0);
+const SEED = Number(process.env['ULYSSES_TEST_FUZZ_SEED'] ?? 1);
+/** To each RPC of the control ports and of the tensor port: seconds; the hundred thousands are for `npm run test:fuzz`. */
+const CONTROL_MESSAGES = MESSAGES || 1_000;
+const TENSOR_MESSAGES = MESSAGES || 2_000;
+/** Sent before, so that what is compiled, cached and remembered of ended steps (4096) is there. */
+const WARM_UP_PART = 0.55;
+/** So few do not fill what a coordinator remembers of steps that ended and of what happened in them. */
+const MANY_MESSAGES = 10_000;
+const REMEMBERED_BYTES = 4 * 2 ** 20;
+/** How long a coordinator remembers how a step ended, and the time that it takes to look. */
+const REMEMBERED_MS = 65_000;
+/** How long V8 may keep pages that a collection emptied. */
+const GIVEN_BACK_MS = 30_000;
+const TIMEOUT = { timeout: 60_000 + 2 * (REMEMBERED_MS + GIVEN_BACK_MS) + 150 * Math.max(CONTROL_MESSAGES, TENSOR_MESSAGES) };
+
+const INPUTS = stepInputs({ rows: 37, batch: 1, qHeads: 3, kvHeads: 1, headSize: 16 }, 4);
+const STEP = { splits: [37], attention: { causal: true } };
+
+let redis: RedisProcess;
+let parts: Parts;
+let coordinator: Part;
+let ranks: Part[];
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+beforeEach(async () => {
+  const collectOften = `--import ${new URL('../support/collect-often.mjs', import.meta.url).href}`;
+  parts = new Parts({
+    rendezvous: `redis://127.0.0.1:${redis.port}`,
+    cluster: randomUUID(),
+    env: { ...WITH_STRICT_MALLOC, NODE_OPTIONS: `${WITH_FAULT_POINTS.NODE_OPTIONS} ${collectOften}` },
+  });
+  coordinator = await parts.coordinator(2, '--lease', '2s');
+  ranks = [];
+});
+afterEach(() => parts.stop());
+
+async function startRanks(): Promise<void> {
+  ranks = await parts.ranks(2);
+  await parts.ready(coordinator.address, 2);
+}
+
+/** Not only alive: a step gives what it gave before. */
+async function serves(): Promise<void> {
+  await parts.ready(coordinator.address, 2);
+  const { address } = coordinator;
+  expectSameBits(await runStep({ address, ...STEP }, INPUTS), await expected(address));
+}
+let bits: ReturnType<typeof runStep> | null = null;
+const expected = (address: string): ReturnType<typeof runStep> =>
+  (bits ??= runStep({ address, ...STEP }, INPUTS));
+
+/** Resident memory without the pages that V8 and the pool of regions keep for later. */
+async function heldBytes(): Promise<number> {
+  const levels = await Promise.all([coordinator, ...ranks].map(({ child }) => levelOf(child)));
+  return levels.reduce((sum, level) => sum + level.nativeBytes + level.heapBytes, 0);
+}
+
+/** A control port's own words for bytes that are no message. */
+const decodedByControl = ({ message }: RawOutcome): boolean => !message.includes('do not decode');
+
+/** The poison was reached, or a slice was understood and refused for what it says. */
+const decodedByPlane = ({ message }: RawOutcome): boolean =>
+  /^(COMPRESSED|PAYLOAD_NOT_LAST|SLICE_TWICE|MISSING_FIELD|BAD_FIELD)/.test(message);
+
+/**
+ * How steps ended is remembered for a minute, until the next one begins; how many did in the last one is not what is compared. What
+ * is collected then goes back to the system a while later.
+ */
+async function forgotten(): Promise<void> {
+  const never = new AbortController().signal;
+  await delay(REMEMBERED_MS, never);
+  await answered(planStepSeeds()[0]!);
+  await heldBytes();
+  await delay(GIVEN_BACK_MS, never);
+}
+
+/** Sends a part first, then all, and compares what the services hold after each. */
+async function fuzzAll(
+  calls: readonly FuzzedCall[],
+  address: string,
+  options: Omit<FuzzOptions, 'seed'>,
+): Promise<void> {
+  const counts = new Map<string, FuzzCount>();
+  const pass = async (part: number, seed: number): Promise<void> => {
+    for (const call of calls) {
+      const messages = Math.ceil(options.messages * part);
+      counts.set(call.path, await fuzz(address, call, { ...options, messages, seed }));
+    }
+  };
+  const many = options.messages >= MANY_MESSAGES;
+  await pass(WARM_UP_PART, SEED + 1);
+  if (many) await forgotten();
+  const before = await heldBytes();
+  await pass(1 - WARM_UP_PART, SEED);
+  if (many) await forgotten();
+  const after = await heldBytes();
+  for (const [path, { sent, decoded, seconds }] of counts) {
+    process.stdout.write(
+      `${path}: ${sent} messages of seed ${SEED}, ${decoded} decoded, ${Math.round(sent / seconds)} a second\n`,
+    );
+    expect(decoded / sent, `share of messages to ${path} that decoded`).toBeGreaterThan(0.5);
+  }
+  const remembered = many ? 0 : REMEMBERED_BYTES;
+  expect(after, `memory that is held, ${before} bytes before`).toBeLessThan(1.05 * before + remembered);
+}
+
+describe('a port that is sent mutated messages serves as before, and holds no more memory', () => {
+  it('the coordinator: steps', TIMEOUT, async () => {
+    await startRanks();
+    await serves();
+    const accepted = await Promise.all(planStepSeeds().map((bytes) => answered(bytes)));
+    expect(accepted, 'seeds as they are').toEqual([
+      'planned',
+      'planned',
+      // It takes one owner per rank, which one call a step cannot be.
+      expect.stringContaining('owner_count is 1, expected 2'),
+    ]);
+    await fuzzAll(STEP_CALLS, coordinator.address, {
+      messages: CONTROL_MESSAGES,
+      decoded: decodedByControl,
+      // Half of the callers go away, half of them meet their deadline.
+      headers: (lane): Readonly<Record<string, string>> => (lane % 2 === 0 ? {} : { 'grpc-timeout': '60m' }),
+    });
+    await serves();
+  });
+
+  it('the coordinator: membership', TIMEOUT, async () => {
+    await fuzzAll(MEMBERSHIP_CALLS, coordinator.address, {
+      messages: CONTROL_MESSAGES,
+      decoded: decodedByControl,
+    });
+    // Whoever joined is gone when its lease has ended, and the size is what it was told last.
+    await parts.scale(coordinator.address, 2);
+    await startRanks();
+    await serves();
+  });
+
+  it("a rank's commands", TIMEOUT, async () => {
+    await startRanks();
+    await serves();
+    await fuzzAll(RANK_CALLS, ranks[0]!.address, {
+      messages: CONTROL_MESSAGES,
+      decoded: decodedByControl,
+      allowed: (bytes) => !tellsToLeave(bytes),
+    });
+    await serves();
+  });
+
+  it("a rank's tensor plane", TIMEOUT, async () => {
+    await startRanks();
+    await serves();
+    const status = await parts.ready(coordinator.address, 2);
+    // A compressed frame is refused as such, with a status of its own.
+    const live = new LiveSteps(coordinator.address);
+    const poison = Buffer.from([1, 0, 0, 0, 0]);
+    await fuzzAll(TENSOR_CALLS, status.ranks[0]!.rank.tensorAddress, {
+      messages: TENSOR_MESSAGES,
+      poison,
+      headers: (lane) => ({ 'ulysses-party': `owner/${lane}/fuzz/session` }),
+      decoded: decodedByPlane,
+      live,
+    }).finally(() => {
+      live.close();
+    });
+    await serves();
+  });
+});
+
+/** The seeds that a ready cluster accepts; the last one is a backward without its forward. */
+function planStepSeeds(): Buffer[] {
+  return STEP_CALLS[0]!.seeds.slice(0, 3).map((seed) => encodeFields(seed));
+}
+
+async function answered(bytes: Buffer): Promise<string> {
+  const client = new RawGrpc(coordinator.address);
+  const { path } = STEP_CALLS[0]!;
+  const outcome = await client.call({ path, bytes: frame(bytes), ends: false, patienceMs: 5_000 });
+  client.close();
+  return outcome.answered ? 'planned' : outcome.message;
+}
+
+/** Field 6 of StepsRequest, anywhere on its top level. */
+function tellsToLeave(bytes: Buffer): boolean {
+  for (let at = 0; at < bytes.length;) {
+    const tag = bytes[at++]!;
+    if (tag === 0x32) return true;
+    if ((tag & 7) !== 2 || tag > 127) return false;
+    let length = 0;
+    for (let shift = 0; at < bytes.length; shift += 7) {
+      const byte = bytes[at++]!;
+      length += (byte & 127) * 2 ** shift;
+      if (byte < 128) break;
+    }
+    at += length;
+  }
+  return false;
+}
