@@ -9,7 +9,7 @@ import {
 } from '@ulysses/native';
 import type { TlsFiles } from '@ulysses/runtime';
 import { sliceOrderSeed } from './slice-order-seed.js';
-import { StepChannel } from './step-channel.js';
+import { StepChannel, type StepChannelOptions } from './step-channel.js';
 
 export interface ExchangePlaneOptions {
   /** `host:port` to listen on, or null for a party that only dials. */
@@ -86,10 +86,14 @@ export class ExchangePlane {
   }
 
   /** Reserves a step; payload for it is refused before this call and after the channel's `close`. */
-  openStep(registration: StepRegistration): StepChannel {
+  openStep(
+    registration: StepRegistration,
+    { onTransferred }: Pick<StepChannelOptions, 'onTransferred'> = {},
+  ): StepChannel {
     const name = stepName(registration.key);
     const channel = new StepChannel(this.#plane, registration, {
       sliceOrderSeed: this.sliceOrderSeed,
+      ...(onTransferred === undefined ? {} : { onTransferred }),
       onClose: () => this.#channels.delete(name),
     });
     this.#channels.set(name, channel);

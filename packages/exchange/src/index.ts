@@ -1,6 +1,6 @@
 export { ExchangePlane, stepIdentity, stepName, type ExchangePlaneOptions } from './exchange-plane.js';
 export { SHARED_BYTES, TRANSPORTS, type Transport } from '@ulysses/native';
-export { StepChannel } from './step-channel.js';
+export { StepChannel, type Direction } from './step-channel.js';
 export {
   ROUTES,
   ownerLinkName,

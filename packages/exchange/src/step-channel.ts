@@ -3,9 +3,17 @@ import type { PlaneEvent, RowsToSend, StepKey, StepRegistration, TensorPlane } f
 import { Deferred } from '@ulysses/runtime';
 import { shuffled } from './shuffled.js';
 
+/** Rows on their way here, or away from here. */
+export type Direction = 'in' | 'out';
+
 export interface StepChannelOptions {
   /** Null: slices leave as they come. */
   readonly sliceOrderSeed: number | null;
+  /**
+   * The last row that came was placed, or the last that left was acknowledged; `beginMs`, by `performance.now()`, is when the first
+   * was placed, or was sent. Not when there was none.
+   */
+  readonly onTransferred?: (direction: Direction, beginMs: number) => void;
   readonly onClose: () => void;
 }
 
@@ -31,6 +39,7 @@ export class StepChannel {
   #failure: UlyssesError | null = null;
   /** Sends that wait to be shuffled, as many as were asked for so far. */
   #held: RowsToSend[] = [];
+  #firstSentAt: number | null = null;
   #closed: { bytesSent: number; bytesReceived: number } | null = null;
 
   constructor(plane: TensorPlane, registration: StepRegistration, options: StepChannelOptions) {
@@ -106,9 +115,11 @@ export class StepChannel {
         break;
       case 'received':
         this.#received.resolve();
+        this.#tellArrival();
         break;
       case 'sent':
         this.#sent.resolve();
+        if (this.#firstSentAt !== null) this.#options.onTransferred?.('out', this.#firstSentAt);
         break;
       case 'relayed':
         this.#relayed.resolve();
@@ -140,7 +151,15 @@ export class StepChannel {
 
   #leave(sends: readonly RowsToSend[]): void {
     if (this.#failure !== null || this.#closed !== null || sends.length === 0) return;
+    this.#firstSentAt ??= performance.now();
     this.#plane.sendRows(this.key, sends);
+  }
+
+  #tellArrival(): void {
+    const { onTransferred } = this.#options;
+    if (onTransferred === undefined) return;
+    const since = this.#plane.sinceFirstRowMs(this.key);
+    if (since !== null) onTransferred('in', performance.now() - since);
   }
 
   #deferredGranule(granule: number): Deferred {

@@ -101,6 +101,7 @@ export interface NativePlane {
     segments: readonly SegmentPlace[],
   ): void;
   sendRows(key: StepKey, sends: readonly RowsToSend[]): void;
+  sinceFirstRowMs(key: StepKey): number | null;
   closeStep(key: StepKey): StepBytes;
   counters(): PlaneCounters;
   close(): void;

@@ -114,8 +114,11 @@ test('rows sent from one plane are placed by another, and acknowledged', async (
     steps: 1,
     links: 1,
   });
+  expect(sender.plane.sinceFirstRowMs(KEY)).toBeNull();
+  expect(receiver.plane.sinceFirstRowMs(KEY)).toBeGreaterThan(0);
   expect(sender.plane.closeStep(KEY)).toEqual({ bytesSent: from.bytes, bytesReceived: 0 });
   expect(receiver.plane.closeStep(KEY)).toEqual({ bytesSent: 0, bytesReceived: from.bytes });
+  expect(receiver.plane.sinceFirstRowMs(KEY)).toBeNull();
   expect(receiver.plane.counters().steps).toBe(0);
 });
 

@@ -157,6 +157,11 @@ export class TensorPlane {
     });
   }
 
+  /** How long ago the first row of a step was placed; null when none was, or the step is not registered. */
+  sinceFirstRowMs(key: StepKey): number | null {
+    return native(() => this.#plane.sinceFirstRowMs(key));
+  }
+
   /** Forgets a step; safe at any time. Its memory is not touched any more when this returns. */
   closeStep(key: StepKey): StepBytes {
     return native(() => this.#plane.closeStep(key));

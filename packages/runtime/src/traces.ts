@@ -21,7 +21,7 @@ interface Kept<Key> {
 }
 
 /**
- * What this process did with its last steps, one phase after the other.
+ * What this process did with its last steps, in the order in which it ended.
  *
  * T1: memory is bounded: the oldest step goes when a new one comes.
  */

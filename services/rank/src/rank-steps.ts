@@ -16,6 +16,7 @@ import {
   stepName,
   unitExchange,
   unitOwnerSendBytes,
+  type Direction,
   type ExchangePlane,
   type ForwardMemory,
   type StepChannel,
@@ -106,6 +107,7 @@ export class RankSteps {
 
   /** Derives the plan, reserves memory and starts waiting for rows. Throws the reason for a refusal. */
   prepare(command: Prepare, seat: EpochSeat): void {
+    const askedAt = performance.now();
     if (command.epoch !== seat.epoch) {
       throw new UlyssesError(
         'STALE_EPOCH',
@@ -127,6 +129,7 @@ export class RankSteps {
       ? this.#prepareExchange(command, verified, seat)
       : this.#prepareAttention({ ...command, plan: verified }, seat);
     this.#steps.set(stepName(command.step), prepared);
+    this.#trace(command.step, 'agree', askedAt, prepared.clock.startedAt);
   }
 
   /** Ends a step without a result; unknown steps are fine. */
@@ -274,9 +277,12 @@ export class RankSteps {
 
   #start(command: Prepare, seat: EpochSeat, part: RankPart): PreparedStep {
     const { receives, relayBytes, sendBytes } = part;
+    const onTransferred = (direction: Direction, beginMs: number): void => {
+      this.#trace(command.step, `transfer ${direction}`, beginMs, performance.now());
+    };
     let channel: StepChannel;
     try {
-      channel = this.#options.plane.openStep({
+      const registration = {
         key: command.step,
         epoch: command.epoch,
         self: rankParty(seat.rank),
@@ -284,16 +290,17 @@ export class RankSteps {
         routes: routes(command, seat),
         relayBytes,
         sendBytes,
-      });
+      };
+      channel = this.#options.plane.openStep(registration, { onTransferred });
     } catch (error) {
       part.onDiscard();
       throw error;
     }
     const abort = new AbortController();
     const { pass } = command.step;
-    const clock = new StepClock(part.firstPhase, (phase, seconds, endMs) => {
-      this.#options.counts.phase(pass, phase, seconds);
-      this.traces.add(command.step, phase, seconds, endMs);
+    const clock = new StepClock(part.firstPhase, (phase, beginMs, endMs) => {
+      this.#options.counts.phase(pass, phase, (endMs - beginMs) / 1000);
+      this.#trace(command.step, phase, beginMs, endMs);
     });
     const ended = part.run(channel, clock, abort.signal).then(
       () => {
@@ -313,6 +320,10 @@ export class RankSteps {
       onCommit: part.onCommit,
       onDiscard: part.onDiscard,
     };
+  }
+
+  #trace(key: StepKey, phase: string, beginMs: number, endMs: number): void {
+    this.traces.add(key, phase, (endMs - beginMs) / 1000, endMs);
   }
 
   #finished(key: StepKey): void {

@@ -5,13 +5,14 @@
  */
 export type RankPhase = 'wait' | 'receive' | 'compute' | 'return' | 'relay' | 'commit';
 
-/** Says how long each phase of one step was, as soon as it ends, and when that was by `performance.now()`. */
+/** Says when each phase of one step began and ended, by `performance.now()`, as soon as it ends. */
 export class StepClock {
-  readonly #onPhase: (phase: RankPhase, seconds: number, endMs: number) => void;
+  readonly startedAt = performance.now();
+  readonly #onPhase: (phase: RankPhase, beginMs: number, endMs: number) => void;
   #phase: RankPhase | null;
-  #since = performance.now();
+  #since = this.startedAt;
 
-  constructor(first: RankPhase, onPhase: (phase: RankPhase, seconds: number, endMs: number) => void) {
+  constructor(first: RankPhase, onPhase: (phase: RankPhase, beginMs: number, endMs: number) => void) {
     this.#phase = first;
     this.#onPhase = onPhase;
   }
@@ -28,7 +29,7 @@ export class StepClock {
 
   #turn(next: RankPhase | null): void {
     const now = performance.now();
-    if (this.#phase !== null) this.#onPhase(this.#phase, (now - this.#since) / 1000, now);
+    if (this.#phase !== null) this.#onPhase(this.#phase, this.#since, now);
     this.#phase = next;
     this.#since = now;
   }

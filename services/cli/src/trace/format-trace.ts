@@ -15,6 +15,8 @@ const MARKS: Readonly<Record<string, string>> = {
   receive: '<',
   compute: '#',
   return: '>',
+  'transfer in': 'i',
+  'transfer out': 'o',
   relay: '=',
   commit: ' ',
   rest: '~',

@@ -213,6 +213,13 @@ impl TensorPlane {
         self.with(|open| Ok(open.plane.send_rows(&key, sends).map_err(Failure::from)?))
     }
 
+    /// Milliseconds since the first row of a step was placed; null when none was.
+    #[napi(catch_unwind)]
+    pub fn since_first_row_ms(&self, key: StepKey) -> napi::Result<Option<f64>> {
+        let key = key.parse()?;
+        self.with(|open| Ok(open.plane.since_first_row(&key).map(|since| since.as_secs_f64() * 1e3)))
+    }
+
     /// Forgets the step: nothing more is placed in its memory, or sent from it.
     #[napi(catch_unwind)]
     pub fn close_step(&self, env: Env, key: StepKey) -> napi::Result<StepBytes> {

@@ -3,6 +3,7 @@
 //! Locks are taken in the order steps, links, one step, one mailbox, and none is held while another thread is waited for.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -192,6 +193,10 @@ impl Engine {
 
     pub(crate) fn step_received_bytes(&self, key: &StepKey) -> Option<u64> {
         lock(&self.steps).get(key).map(|step| step.received_bytes())
+    }
+
+    pub(crate) fn since_first_row(&self, key: &StepKey) -> Option<Duration> {
+        lock(&self.steps).get(key).and_then(|step| step.since_first_row())
     }
 
     pub(crate) fn counters(&self) -> Counters {

@@ -163,6 +163,11 @@ impl Plane {
         self.engine.step_received_bytes(step)
     }
 
+    /// How long ago the first row of a step was placed; none when it is not registered, or none was.
+    pub fn since_first_row(&self, step: &StepKey) -> Option<Duration> {
+        self.engine.since_first_row(step)
+    }
+
     /// Ends links, sockets and steps, and waits for the thread. No event follows. Dropping does the same.
     pub fn close(&self) {
         let Some(Running { stop, thread }) = lock(&self.running).take() else { return };

@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
@@ -35,6 +36,7 @@ pub(crate) struct Step {
     relay_held: AtomicUsize,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
+    first_row_at: OnceLock<Instant>,
     /// Whether the phase is `Open`, for those who only want to skip work.
     live: AtomicBool,
     events: UnboundedSender<Event>,
@@ -80,6 +82,7 @@ impl Step {
             relay_held: AtomicUsize::new(0),
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
+            first_row_at: OnceLock::new(),
             live: AtomicBool::new(true),
             events,
             state: Mutex::new(State {
@@ -137,6 +140,7 @@ impl Step {
         let Some(mut state) = self.open() else { return Ok(false) };
         let completed = state.placing.place(slot, at, payload)?;
         self.received_bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
+        self.first_row_at.get_or_init(Instant::now);
         for granule in completed.granules {
             self.report(Event::Granule { key: self.key.clone(), granule });
         }
@@ -204,6 +208,11 @@ impl Step {
 
     pub(crate) fn received_bytes(&self) -> u64 {
         self.received_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the first bytes were placed; none were yet.
+    pub(crate) fn since_first_row(&self) -> Option<Duration> {
+        self.first_row_at.get().map(Instant::elapsed)
     }
 
     /// Reserves room for bytes to be forwarded. Fails with OVERLOADED.
