@@ -10,7 +10,7 @@ import {
 } from '@ulysses/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startRedis, type RedisProcess } from '../../scripts/start-redis.mjs';
-import { Parts } from '../support/parts.js';
+import { Parts, type Part } from '../support/parts.js';
 import { stepInputs } from '../support/step-inputs.js';
 
 const SHAPE = { rows: 301, batch: 1, qHeads: 6, kvHeads: 2, headSize: 32 };
@@ -160,6 +160,51 @@ describe('planned changes', () => {
     expect(await said('scale', '1')).toContain('cp_size is 1, expected a number of ranks from 2 to 4096');
     expect(await said('drain', '7')).toContain('rank is 7, expected one of the ranks 0, 1');
     expect(await said('drain', 'one')).toContain('RANK is "one", expected a number');
+  });
+});
+
+describe('a cluster of --min-ranks under --on-loss shrink', () => {
+  const LEASE_MS = 1_000;
+
+  /** Two ranks, of which one goes as `leave` has it: the size stays, steps wait, and go on with another rank. */
+  async function expectStaysAtTwo(leave: (address: string, last: Part) => Promise<unknown>): Promise<void> {
+    const lease = `${LEASE_MS}ms`;
+    const { address } = await parts.coordinator(
+      2,
+      ...['--on-loss', 'shrink', '--min-ranks', '2', '--lease', lease],
+    );
+    const ranks = await parts.ranks(2);
+    const { ranks: members } = await parts.ready(address, 2);
+    const last = ranks.find(({ member }) => member === members[1]?.rank.member)!;
+    const connection = await connect({ address });
+    const attend = async (deadlineMs: number): Promise<unknown> => {
+      const { q, k, v } = stepInputs(SHAPE, 7);
+      return await new UlyssesContextAttention(null, connection).forward(q, k, v, { deadlineMs });
+    };
+    await attend(20_000);
+    await leave(address, last);
+    await parts.until(address, 'one rank is left', ({ ranks: left }) => left.length === 1);
+
+    // The size would have changed after the length of a lease, and the step would have run.
+    const details = { field: 'phase', value: 'wait for all ranks', expected: 'committed' };
+    await expect(attend(3 * LEASE_MS)).rejects.toMatchObject({ code: 'DEADLINE', details });
+    const waiting = attend(60_000);
+    const waited = await parts.until(address, 'a step waits', ({ stepsRunning }) => stepsRunning === 1);
+    expect(waited).toMatchObject({ cpSize: 2, complete: false });
+    await parts.rank();
+    await waiting;
+    await parts.ready(address, 2);
+    await connection.close();
+  }
+
+  it('does not shrink when one is lost', async () => {
+    await expectStaysAtTwo((_, last) => last.end('SIGKILL'));
+  });
+
+  it('lets one leave by command, whose place is kept', async () => {
+    await expectStaysAtTwo(async (address) => {
+      expect(await cli('drain', '1', '--address', address)).toContain('rank 1 has left');
+    });
   });
 });
 

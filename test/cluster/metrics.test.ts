@@ -4,6 +4,7 @@ import { connect, UlyssesContextAttention } from '@ulysses/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { findPromtool } from '../../scripts/promtool.mjs';
 import { startRedis, type RedisProcess } from '../../scripts/start-redis.mjs';
+import { healthOf } from '../support/health.js';
 import { Parts, type Part } from '../support/parts.js';
 import { stepInputs } from '../support/step-inputs.js';
 
@@ -63,7 +64,7 @@ describe('metrics', () => {
     for (const samples of onRanks) {
       for (const pass of ['forward', 'backward']) {
         expect(samples.get(`ulysses_steps_total{pass="${pass}",outcome="committed"}`)).toBe(1);
-        for (const phase of ['wait', 'compute', 'return', 'commit']) {
+        for (const phase of ['wait', 'receive', 'compute', 'return', 'commit']) {
           const seconds = samples.get(`ulysses_step_phase_seconds_total{pass="${pass}",phase="${phase}"}`);
           expect(seconds, `${pass} ${phase}`).toBeGreaterThan(0);
         }
@@ -78,7 +79,9 @@ describe('metrics', () => {
     const [received, sent] = ['received', 'sent'].map((direction) => {
       return sumOf(onRanks, `ulysses_payload_bytes_total{direction="${direction}"}`);
     });
-    expect(received! + sent!).toBeGreaterThanOrEqual(forward.report.bytesExchanged + report.bytesExchanged);
+    const moved = forward.report.bytesExchanged + report.bytesExchanged;
+    expect(received! + sent!).toBeGreaterThanOrEqual(moved);
+    expect(received! + sent!).toBeLessThanOrEqual(2 * moved);
 
     const led = await scrape(coordinator);
     for (const pass of ['forward', 'backward']) {
@@ -98,19 +101,39 @@ describe('metrics', () => {
 });
 
 describe('probes', () => {
-  it('a rank without a seat and a coordinator that waits are alive and not ready', async () => {
+  /** By HTTP and by gRPC: whether the process is alive, whether its service is ready, and why it is not. */
+  async function probed(part: Part, service: 'RankService' | 'CoordinatorService'): Promise<object> {
+    const [alive, ready] = [await read(part, '/healthz'), await read(part, '/readyz')];
+    return {
+      alive: [alive.status, await healthOf(part.address, '')],
+      ready: [ready.status, await healthOf(part.address, `ulysses.v1.${service}`)],
+      why: ready.text.trim(),
+    };
+  }
+  const ALIVE = [200, 'SERVING'];
+  const READY = { alive: ALIVE, ready: [200, 'SERVING'], why: 'ready' };
+  const unready = (why: string): object => ({ alive: ALIVE, ready: [503, 'NOT_SERVING'], why });
+
+  it('a rank without a seat and a coordinator that waits are alive and not ready, by HTTP and by gRPC', async () => {
     const coordinator = await parts.coordinator(2);
     const [rank] = await parts.ranks(1);
     await parts.until(coordinator.address, 'one rank joined', ({ ranks }) => ranks.length === 1);
-    expect((await read(coordinator, '/readyz')).status).toBe(200);
-    expect(await read(rank!, '/healthz')).toEqual({ status: 200, text: 'alive\n' });
-    expect(await read(rank!, '/readyz')).toEqual({ status: 503, text: 'has no seat in an epoch\n' });
+    expect(await probed(coordinator, 'CoordinatorService')).toEqual(READY);
+    expect(await probed(rank!, 'RankService')).toEqual(unready('has no seat in an epoch'));
     const standby = await parts.coordinator(2);
     await parts.follows(standby.address, coordinator.address);
-    const waiting = await read(standby, '/readyz');
-    expect(waiting).toEqual({ status: 503, text: `does not lead; ${coordinator.address} does\n` });
-    await parts.rank();
+    const waiting = unready(`does not lead; ${coordinator.address} does`);
+    expect(await probed(standby, 'CoordinatorService')).toEqual(waiting);
+    const other = await parts.rank();
     await parts.ready(coordinator.address, 2);
-    expect(await read(rank!, '/readyz')).toEqual({ status: 200, text: 'ready\n' });
+    expect(await probed(rank!, 'RankService')).toEqual(READY);
+
+    await other.end('SIGKILL');
+    await parts.until(coordinator.address, 'one rank is left', ({ ranks }) => ranks.length === 1);
+    await coordinator.end('SIGKILL');
+    // A rank that nobody leads has no seat; whoever leads next is ready.
+    await parts.until(standby.address, 'the standby leads', () => true);
+    expect(await probed(standby, 'CoordinatorService')).toEqual(READY);
+    expect(await probed(rank!, 'RankService')).toEqual(unready('has no seat in an epoch'));
   });
 });

@@ -23,8 +23,16 @@ interface RankPart extends Part {
 
 const ENVIRONMENT = { ...WITH_FAULT_POINTS, ...WITH_STRICT_MALLOC };
 
-/** Compiled code and what it learned; everything of a step would be more. */
-const HEAP_MARGIN_BYTES = 6 * 2 ** 20;
+/** What a process may hold beyond its level, however many faults it has lived through. */
+const MARGINS = {
+  /** Compiled code and what it learned; everything of a step would be more. */
+  heapBytes: 6 * 2 ** 20,
+  /** Buffers of connections to processes that came later. */
+  externalBytes: 2 ** 20,
+  /** Pages of libraries that were touched late, and stacks of threads. */
+  nativeBytes: 6 * 2 ** 20,
+} as const;
+const HELD = Object.keys(MARGINS) as (keyof typeof MARGINS)[];
 
 interface NamedLevel extends Level {
   /** What the process is: `leader`, `standby`, `rank` or `trainer`. */
@@ -132,8 +140,8 @@ export class FaultCluster {
   }
 
   /**
-   * Resolves when the cluster is as it was: every rank ready, no step, nothing kept, no native memory in use, and every
-   * process with the descriptors that it had.
+   * Resolves when the cluster is as it was: every rank ready, no step, nothing kept, no region in use, and every
+   * process with the descriptors and, but for a margin, the memory that it had.
    */
   async atRest(): Promise<ClusterStatus> {
     const deadline = performance.now() + SETTLE_MS;
@@ -190,15 +198,18 @@ export class FaultCluster {
     const levels = await this.levels();
     this.#allowed ??= mostOfEach(levels);
     const allowed = this.#allowed;
-    return levels.flatMap(({ name, pid, descriptors, regionBytes, heapBytes }) => {
+    return levels.flatMap((level) => {
+      const { name, pid, descriptors, regionBytes } = level;
       const most = allowed.get(name);
       if (most === undefined) return [];
       const had = most.descriptors;
-      const heap = most.heapBytes + HEAP_MARGIN_BYTES;
+      const above = HELD.filter((bytes) => level[bytes] > most[bytes] + MARGINS[bytes]);
       return [
         ...(descriptors > had ? [`${name} ${pid} has ${descriptors} descriptors, not ${had}`] : []),
-        ...(heapBytes > heap ? [`${name} ${pid} has a heap of ${heapBytes} bytes, not ${heap}`] : []),
-        ...(regionBytes > 0 ? [`${name} ${pid} holds ${regionBytes} bytes of native memory`] : []),
+        ...above.map(
+          (bytes) => `${name} ${pid} has ${level[bytes]} ${bytes}, not ${most[bytes] + MARGINS[bytes]}`,
+        ),
+        ...(regionBytes > 0 ? [`${name} ${pid} holds ${regionBytes} bytes of regions`] : []),
       ];
     });
   }
@@ -224,11 +235,13 @@ export class FaultCluster {
 function mostOfEach(levels: readonly NamedLevel[]): ReadonlyMap<string, NamedLevel> {
   const most = new Map<string, NamedLevel>();
   for (const level of levels) {
-    const { descriptors, heapBytes } = most.get(level.name) ?? level;
+    const before = most.get(level.name) ?? level;
     most.set(level.name, {
       ...level,
-      descriptors: Math.max(descriptors, level.descriptors),
-      heapBytes: Math.max(heapBytes, level.heapBytes),
+      descriptors: Math.max(before.descriptors, level.descriptors),
+      heapBytes: Math.max(before.heapBytes, level.heapBytes),
+      externalBytes: Math.max(before.externalBytes, level.externalBytes),
+      nativeBytes: Math.max(before.nativeBytes, level.nativeBytes),
     });
   }
   return most;

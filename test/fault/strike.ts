@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { relayOf } from '@ulysses/exchange';
 import { arm, onHit, type Fault } from '../support/fault-point.js';
 import type { TrainerWorker } from '../support/trainer-worker.js';
+import { peerNamed, type Suspect } from './expect-cause.js';
 import type { FaultCluster } from './fault-cluster.js';
 import type { RedisUnderTest } from './redis-under-test.js';
 import type { Scenario } from './scenario.js';
@@ -10,7 +12,7 @@ export interface Strike {
   /** Where trainers dial. */
   readonly address: string;
   /** How an error names the victim; null: nobody is to notice. */
-  readonly suspect: RegExp | null;
+  readonly suspect: Suspect | null;
   /** Resolves when it has happened: owners may have their results before the rank that is watched hears that they were committed. */
   happens(): Promise<void>;
   /** Will happen in the scenario's phase of the next step. */
@@ -23,7 +25,7 @@ export interface Strike {
 
 /** What a victim is: the signal that it gets, and what happens right then and at last. */
 interface Victim {
-  readonly suspect: RegExp | null;
+  readonly suspect: Suspect | null;
   /** Null: it is the trainer of that owner. */
   readonly pid: number | null;
   readonly signal: NodeJS.Signals | 0;
@@ -90,12 +92,11 @@ export async function strike(
 async function victimOf(scenario: Scenario, cluster: FaultCluster, redis: RedisUnderTest): Promise<Victim> {
   const nothing = (): Promise<void> => Promise.resolve();
   const { rank, owner, cut } = scenario;
-  const rankSuspect = new RegExp(`rank ${rank}\\b`);
   switch (scenario.victim) {
     case 'rank': {
       const victim = await cluster.rankOf(rank);
       return {
-        suspect: rankSuspect,
+        suspect: peerNamed(`rank ${rank}`),
         pid: victim.pid,
         signal: 'SIGKILL',
         onHit: async () => {
@@ -108,7 +109,7 @@ async function victimOf(scenario: Scenario, cluster: FaultCluster, redis: RedisU
     case 'stopped rank': {
       const victim = await cluster.rankOf(rank);
       return {
-        suspect: rankSuspect,
+        suspect: peerNamed(`rank ${rank}`),
         pid: victim.pid,
         signal: 'SIGSTOP',
         onHit: () => cluster.addRank(),
@@ -122,7 +123,7 @@ async function victimOf(scenario: Scenario, cluster: FaultCluster, redis: RedisU
     case 'coordinator': {
       const victim = await cluster.leader();
       return {
-        suspect: new RegExp(`${victim.address}|does not lead|leads no more|coordinator`),
+        suspect: coordinatorNamed(victim.address),
         pid: victim.pid,
         signal: 'SIGKILL',
         onHit: () => cluster.replaceCoordinator(victim),
@@ -131,7 +132,7 @@ async function victimOf(scenario: Scenario, cluster: FaultCluster, redis: RedisU
     }
     case 'trainer':
       return {
-        suspect: new RegExp(`owner ${owner}\\b`),
+        suspect: peerNamed(`owner ${owner}`),
         pid: null,
         signal: 'SIGKILL',
         onHit: nothing,
@@ -150,7 +151,7 @@ async function victimOf(scenario: Scenario, cluster: FaultCluster, redis: RedisU
       const proxy = proxies?.[cut.port];
       if (proxy === undefined) throw new Error('the rank stands behind no proxy');
       return {
-        suspect: rankSuspect,
+        suspect: eitherEnd(scenario),
         pid,
         signal: NO_SIGNAL,
         onHit: () => {
@@ -164,4 +165,30 @@ async function victimOf(scenario: Scenario, cluster: FaultCluster, redis: RedisU
       };
     }
   }
+}
+
+/** The call to it broke, or it had a leader's lease no more: nobody else is called, and nobody else leads. */
+function coordinatorNamed(address: string): Suspect {
+  return {
+    expected: `the coordinator at ${address}, or that nobody leads`,
+    isNamedBy: ({ details }) => details['address'] === address || details['field'] === 'leader',
+  };
+}
+
+/**
+ * What a cut took from either end is the other end, and both are right: the rank whose port it is; or whoever dials that port,
+ * which at the tensor port is a peer that this rank misses, or an owner whose link it is.
+ */
+function eitherEnd({ rank, cut, splits, route, cpSize }: Scenario): Suspect {
+  const self = `rank ${rank}`;
+  const owners = splits
+    .map((_, owner) => owner)
+    .filter((owner) => route !== 'relay' || relayOf(owner, cpSize) === rank)
+    .map((owner) => `owner ${owner}`);
+  const dials = cut.port === 'tensor' ? owners : [];
+  return {
+    expected: [self, `a peer that ${self} lost`, ...dials].join(', or '),
+    isNamedBy: ({ details: { peer, reporter } }) =>
+      peer === self || reporter === self || dials.includes(String(peer)),
+  };
 }

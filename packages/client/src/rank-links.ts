@@ -69,8 +69,8 @@ export class RankLinks {
       this.#reached = false;
       this.#tried = namesOf(ranks);
       // The replay takes the relay.
-      const { message } = toUlyssesError(thrown);
-      throw new UlyssesError('PEER_LOST', `not every rank can be reached: ${message}`, {}, thrown);
+      const { message, details } = toUlyssesError(thrown);
+      throw new UlyssesError('PEER_LOST', `not every rank can be reached: ${message}`, details, thrown);
     }
   }
 
@@ -88,13 +88,33 @@ export class RankLinks {
     let connecting = this.#links.get(name);
     if (connecting === undefined) {
       const party = ownerLinkName(ownerIndex, job, session);
-      connecting = plane.connectOwner(name, tensorAddress, party, { deadlineMs });
+      connecting = plane
+        .connectOwner(name, tensorAddress, party, { deadlineMs })
+        .catch((thrown: unknown) => Promise.reject(unreached(rank, member, tensorAddress, thrown)));
       connecting.catch(() => this.#links.delete(name));
       this.#links.set(name, connecting);
     }
     await connecting;
     return name;
   }
+}
+
+/** Names the rank that an error is about: the plane knows links. */
+function unreached(rank: number, member: string, tensorAddress: string, thrown: unknown): UlyssesError {
+  const { code, message, details } = toUlyssesError(thrown);
+  return new UlyssesError(
+    code,
+    `rank ${rank} (member ${member}): ${message}`,
+    {
+      field: 'tensor_address',
+      value: tensorAddress,
+      expected: 'an address at which the rank answers in time',
+      peer: `rank ${rank}`,
+      member,
+      ...details,
+    },
+    thrown,
+  );
 }
 
 function namesOf(ranks: readonly RankAddress[]): string {

@@ -95,7 +95,8 @@ describe('a step that is replayed', () => {
 
   it('is not begun without time: DEADLINE', async () => {
     const { error, contexts } = await replayed([], { deadlineMs: 0 });
-    expect(error).toMatchObject({ code: 'DEADLINE' });
+    const details = { field: 'deadline_ms', value: expect.any(Number) as number, expected: 'at most 0 ms' };
+    expect(error).toMatchObject({ code: 'DEADLINE', details });
     expect(contexts).toEqual([]);
   });
 });

@@ -38,7 +38,7 @@ export async function withReplay<T>(
     const { coordinator } = cluster;
     const leftMs = Math.ceil(deadlineMs - (performance.now() - startedAt));
     try {
-      if (leftMs <= 0) throw new UlyssesError('DEADLINE', `the call took longer than ${deadlineMs} ms`);
+      if (leftMs <= 0) throw tookTooLong(deadlineMs, performance.now() - startedAt);
       signal?.throwIfAborted();
       return await attempt({ attempt: firstAttempt + replays, deadlineMs: leftMs, signal: signal ?? never });
     } catch (thrown) {
@@ -55,6 +55,14 @@ export async function withReplay<T>(
       await delay(pauseMs, signal ?? never).catch(() => undefined);
     }
   }
+}
+
+function tookTooLong(deadlineMs: number, ms: number): UlyssesError {
+  return new UlyssesError('DEADLINE', `the call took longer than ${deadlineMs} ms`, {
+    field: 'deadline_ms',
+    value: Math.round(ms),
+    expected: `at most ${deadlineMs} ms`,
+  });
 }
 
 /** The transport failed, and always has: a wrong address, or no cluster there. */

@@ -149,6 +149,9 @@ async function moveRows<P extends Plan | ExchangePlan>(
       if (rank === undefined || !links.includes(lost)) return;
       broken.reject(
         new UlyssesError('PEER_LOST', `rank ${rank.rank} (member ${rank.member}) was lost: ${reason}`, {
+          field: 'rank',
+          value: rank.rank,
+          expected: 'a rank that serves until the step has ended',
           peer: `rank ${rank.rank}`,
           member: rank.member,
         }),

@@ -1,4 +1,4 @@
-import { UlyssesError, toUlyssesError } from '@ulysses/errors';
+import { UlyssesError, fieldError, toUlyssesError, type ErrorDetails } from '@ulysses/errors';
 import type { Membership, RankAddress, RankClient, RankCommand, StepKey, TermedCommand } from '@ulysses/rpc';
 import { Deferred, deadlineSignal, delay, orAborted, type Logger, type TlsFiles } from '@ulysses/runtime';
 import { FleetStep } from './fleet-step.js';
@@ -134,7 +134,8 @@ export class Fleet {
     });
     this.#steps.add(step);
     if (this.#ready?.epoch !== epoch.epoch) {
-      step.fail(new UlyssesError('STALE_EPOCH', `epoch ${epoch.epoch} ended before the step was prepared`));
+      const expected = 'one that is ready; this one ended before the step was prepared';
+      step.fail(fieldError('STALE_EPOCH', 'epoch', epoch.epoch, expected));
     }
     return step;
   }
@@ -199,7 +200,8 @@ export class Fleet {
   /** The ranks of the ready epoch all stay: its steps end first, and then it does. */
   async #handOver(next: number, signal: AbortSignal): Promise<void> {
     await this.change(this.#options.drainMs, async () => {
-      if (!signal.aborted) this.#endEpoch(new UlyssesError('STALE_EPOCH', `epoch ${next} began`));
+      const ended = this.#ready?.epoch ?? null;
+      if (!signal.aborted) this.#endEpoch(fieldError('STALE_EPOCH', 'epoch', ended, `${next}, which began`));
       this.#noteUpdate();
     });
   }
@@ -271,15 +273,17 @@ export class Fleet {
   /** A rank lost its link to a peer: the peer's own stream tells whether the peer or only the link is gone. */
   #reportedLost(reporter: RankAddress, peer: { rank: number; member: string }, reason: string): void {
     if (this.#ready?.ranks[peer.rank]?.member !== peer.member) return;
-    this.#lost(peer, `rank ${reporter.rank} lost its link to it: ${reason}`);
+    const by = { reporter: `rank ${reporter.rank}` };
+    this.#lost(peer, `${by.reporter} lost its link to it: ${reason}`, by);
     if (this.#membership?.complete === true) void this.#enter(this.#membership);
   }
 
-  #lost({ rank, member }: { rank: number; member: string }, reason: string): void {
+  #lost({ rank, member }: { rank: number; member: string }, reason: string, more: ErrorDetails = {}): void {
     if (this.#ready?.ranks[rank]?.member !== member) return;
     this.#options.logger.warn({ rank, member, reason }, 'rank lost');
     this.#endEpoch(
       new UlyssesError('PEER_LOST', `rank ${rank} (member ${member}) was lost: ${reason}`, {
+        ...more,
         field: 'rank',
         value: rank,
         expected: 'a rank that serves until the step has ended',

@@ -100,7 +100,16 @@ describe('attempts at a step', () => {
     const left = steps.join(request(0, 2), ownSignal(), LONG_MS);
     steps.join(request(1, 2), ownSignal(), LONG_MS).committed.catch(() => undefined);
     steps.join(request(1, 2, 1), ownSignal(), LONG_MS);
-    expect(await codeOf(left.committed)).toBe('PEER_LOST owner 1 gave up attempt 0');
+    await expect(left.committed).rejects.toMatchObject({
+      code: 'PEER_LOST',
+      message: 'owner 1 gave up attempt 0',
+      details: {
+        field: 'attempt',
+        value: 0,
+        expected: 'an attempt that every owner stays with until it has ended',
+        peer: 'owner 1',
+      },
+    });
     expect(attempts).toHaveLength(2);
   });
 

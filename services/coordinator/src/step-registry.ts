@@ -191,6 +191,9 @@ function identityOf({ job, session, call, pass }: StepKey): string {
 
 function givenUp({ key }: Attempt, owner: number): UlyssesError {
   return new UlyssesError('PEER_LOST', `owner ${owner} gave up attempt ${key.attempt}`, {
+    field: 'attempt',
+    value: key.attempt,
+    expected: 'an attempt that every owner stays with until it has ended',
     peer: `owner ${owner}`,
   });
 }

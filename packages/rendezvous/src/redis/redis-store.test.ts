@@ -104,6 +104,12 @@ describe('a Redis that keeps its data', () => {
   it('lets no rank join before a coordinator has said how many there are', async () => {
     const error = await fails('PEER_LOST', newStore().join(request('a')));
     expect(error.message).toContain('no coordinator has said');
+    expect(error.details).toEqual({
+      field: 'cp_size',
+      value: 'unknown',
+      expected: 'the number of ranks, from a coordinator of this cluster',
+      peer: 'coordinator',
+    });
   });
 
   it('is subscribed to as long as somebody watches, and again for the next who does', async () => {
@@ -194,6 +200,8 @@ describe('a Redis that lost its data', () => {
     const newcomer = newStore();
     const error = await fails('OVERLOADED', newcomer.join(request('c')));
     expect(error.message).toContain('lost its data');
+    const expected = 'one that held a lease before Redis lost its data';
+    expect(error.details).toEqual({ field: 'member', value: 'c', expected });
     await passTime(connection(), cluster, LEASE_MS / 2);
     await a!.renew({ member: 'a', rank: 0, epoch: 1 });
     await passTime(connection(), cluster, LEASE_MS / 2);

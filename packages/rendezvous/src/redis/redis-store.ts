@@ -199,6 +199,7 @@ export class RedisStore implements ClusterStore {
         return new UlyssesError(
           'OVERLOADED',
           'Redis lost its data; for the length of a lease only members from before may return',
+          { field: 'member', value: member, expected: 'one that held a lease before Redis lost its data' },
         );
       default:
         return this.#unconfigured();
@@ -206,7 +207,12 @@ export class RedisStore implements ClusterStore {
   }
 
   #unconfigured(): UlyssesError {
-    return new UlyssesError('PEER_LOST', `no coordinator has said how many ranks ${this.#key} has`);
+    return new UlyssesError('PEER_LOST', `no coordinator has said how many ranks ${this.#key} has`, {
+      field: 'cp_size',
+      value: 'unknown',
+      expected: 'the number of ranks, from a coordinator of this cluster',
+      peer: 'coordinator',
+    });
   }
 }
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .errors import CancelledError
+from .errors import CancelledError, DeadlineError
 
 
 class Cancellation:
@@ -49,6 +49,14 @@ class CallLimits(NamedTuple):
     deadline_ms: int
     deadline_at: float
     cancellation: Cancellation
+
+    def passed(self, before: str) -> DeadlineError:
+        """The error of a call whose deadline came before something happened."""
+        waited_ms = round((time.monotonic() - self.deadline_at) * 1000) + self.deadline_ms
+        return DeadlineError(
+            f"the deadline of {self.deadline_ms} ms passed before {before}",
+            {"field": "deadline_ms", "value": str(waited_ms), "expected": f"at most {self.deadline_ms} ms"},
+        )
 
 
 def limits_from_now(deadline_ms: int) -> CallLimits:

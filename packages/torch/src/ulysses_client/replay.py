@@ -10,7 +10,7 @@ from typing import TypeVar
 from .call_limits import CallLimits
 from .cluster import Cluster
 from .committed_after_all import transport_failed
-from .errors import DeadlineError, UlyssesError
+from .errors import UlyssesError
 
 _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.5
@@ -25,7 +25,7 @@ def with_replay(cluster: Cluster, first_attempt: int, attempt: Callable[[int], R
     replays = 0
     while True:
         if time.monotonic() >= limits.deadline_at:
-            raise DeadlineError(f"the call took longer than {limits.deadline_ms} ms")
+            raise limits.passed("it ended")
         coordinator = cluster.coordinators.current
         try:
             return attempt(first_attempt + replays)

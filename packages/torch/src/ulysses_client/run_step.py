@@ -13,7 +13,7 @@ import grpc
 from .call_limits import CallLimits
 from .cluster import Cluster
 from .committed_after_all import committed_after_all, transport_failed
-from .errors import CancelledError, DeadlineError, InvariantError, UlyssesError
+from .errors import CancelledError, InvariantError, UlyssesError
 from .exchange.data_path import OpenStep, StepTransfer
 from .exchange.owner_exchange import Receive, Send
 from .generated import coordinator_pb2
@@ -55,7 +55,7 @@ class StepOutcome:
 
 def run_step(cluster: Cluster, call: StepCall, limits: CallLimits) -> StepOutcome:
     """Raises the step's first cause: when a rank dies, the error names that rank and not the link which noticed."""
-    options, deadline_at = cluster.options, limits.deadline_at
+    options = cluster.options
     # An exchange alone goes from owner to owner, who cannot dial each other.
     direct = cluster.path.direct and not isinstance(call.view, ExchangeView)
     request = coordinator_pb2.PlanStepRequest(
@@ -68,10 +68,10 @@ def run_step(cluster: Cluster, call: StepCall, limits: CallLimits) -> StepOutcom
         direct=direct,
     )
     cluster.require_open()
-    verdict = _Verdict(cluster, request, call.key, deadline_at)
+    verdict = _Verdict(cluster, request, call.key, limits.deadline_at)
     limits.cancellation.listen(verdict.cancel)
     try:
-        planned = verdict.planned(deadline_at)
+        planned = verdict.planned(limits)
         cluster.contacted = True
         key = replace(call.key, attempt=planned.attempt)
         if planned.aligned_by_policy:
@@ -81,7 +81,7 @@ def run_step(cluster: Cluster, call: StepCall, limits: CallLimits) -> StepOutcom
             )
         sends, receives = call.transfers(planned)
         transfer = StepTransfer(key, planned.epoch, sends, receives)
-        bytes_sent, bytes_received = _move_rows(cluster, planned, transfer, direct, verdict, deadline_at)
+        bytes_sent, bytes_received = _move_rows(cluster, planned, transfer, direct, verdict, limits)
         return StepOutcome(key, planned, bytes_sent, bytes_received)
     finally:
         limits.cancellation.ignore(verdict.cancel)
@@ -93,16 +93,16 @@ def _operation(view: StepView | ExchangeView) -> dict[str, Any]:
 
 
 def _move_rows(
-    cluster: Cluster, planned: Planned, transfer: StepTransfer, direct: bool, verdict: _Verdict, deadline_at: float
+    cluster: Cluster, planned: Planned, transfer: StepTransfer, direct: bool, verdict: _Verdict, limits: CallLimits
 ) -> tuple[int, int]:
     """Bytes sent and received."""
     step: OpenStep | None = None
     try:
-        step = cluster.path.open_step(transfer, planned.ranks, direct, deadline_at)
+        step = cluster.path.open_step(transfer, planned.ranks, direct, limits.deadline_at)
         verdict.tell(step)
         step.send_all()
-        if not step.wait(deadline_at):
-            raise DeadlineError("the deadline passed while rows were on their way")
+        if not step.wait(limits.deadline_at):
+            raise limits.passed("every row of this owner was where it belongs")
     except UlyssesError as seen:
         cause = verdict.first_cause(seen)
         # Of a committed step every rank has its rows: what broke did so too late to matter, and acks may be gone.
@@ -135,14 +135,14 @@ class _Verdict:
         self._thread = threading.Thread(target=self._read, name="ulysses-step", daemon=True)
         self._thread.start()
 
-    def planned(self, deadline_at: float) -> Planned:
+    def planned(self, limits: CallLimits) -> Planned:
         with self._changed:
             while self._planned is None:
                 if self._failure is not None:
                     raise self._failure
-                left = deadline_at - time.monotonic()
+                left = limits.deadline_at - time.monotonic()
                 if left <= 0:
-                    raise DeadlineError("the deadline passed before the step was planned")
+                    raise limits.passed("the step was planned")
                 self._changed.wait(min(left, 1.0))
             return self._planned
 

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { ClusterStatus } from '@ulysses/rpc';
 import { runCli, startCli, type CliProcess } from '../cli-process.js';
+import { formatBytes } from '../format-bytes.js';
 import type { ClusterEvent, RankProcess } from '../launcher/cluster-event.js';
 
 interface ReadyLine {
@@ -50,11 +52,36 @@ describe('ulysses up', () => {
     const address = await cli.until((line) => /^ulysses: ready at (\S+:\d+)$/.exec(line)?.[1]);
 
     const json = await runCli(['status', '--address', address, '--json']);
-    const status = JSON.parse(json.stdout.join('\n')) as { cpSize: number; ranks: object[] };
+    const status = JSON.parse(json.stdout.join('\n')) as ClusterStatus;
     expect(status).toMatchObject({ cpSize: 2, ranks: [{ rank: { rank: 0 } }, { rank: { rank: 1 } }] });
     const table = await runCli(['status', '--address', address]);
     expect(table.stdout[0]).toMatch(/^epoch \d+; 2 of 2 ranks.*; steps: 0 running, 0 committed, 0 failed$/);
     expect(table.stdout).toHaveLength(5);
+    const { rank, isa, storeBudgetBytes } = status.ranks[1]!;
+    const row = (line = ''): string[] => line.trim().split(/ {2,}/);
+    expect(row(table.stdout[2])).toEqual([
+      ...['rank', 'member', 'ready', 'isa', 'steps', 'store', 'handles', 'lease age', 'control', 'tensors'],
+    ]);
+    const store = `0 B of ${formatBytes(storeBudgetBytes)}`;
+    expect(row(table.stdout[4])).toEqual([
+      ...['1', rank.member, 'yes', isa, '0', store, '0', expect.stringMatching(/^\d+ ms$/)],
+      ...[rank.controlAddress, rank.tensorAddress],
+    ]);
+
+    const watching = startCli(['status', '--address', address, '--watch', '--every', '10ms']);
+    started.push(watching);
+    let looks = 0;
+    await watching.until((line) => (line.startsWith('epoch ') && ++looks === 3 ? true : undefined));
+    watching.kill('SIGINT');
+    const watched = await watching.ended;
+    expect(watched.exitCode).toBe(0);
+    // One below the other, each like the first and an empty line more: no terminal is there to be cleared.
+    expect(watched.stdout.length).toBeGreaterThanOrEqual(3 * 6 - 5);
+    for (const look of [0, 6]) {
+      expect(watched.stdout[look]).toBe(table.stdout[0]);
+      expect(row(watched.stdout[look + 4]).slice(0, 4)).toEqual(['1', rank.member, 'yes', isa]);
+      expect(watched.stdout[look + 5]).toBe('');
+    }
 
     cli.kill('SIGTERM');
     const ended = await cli.ended;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::arena::Arena;
 use crate::error::{Code, Error, Result};
 use crate::events::Event;
-use crate::link::{Links, Queued, Slice, Status};
+use crate::link::{Links, Queued, Slice, Status, party_at};
 use crate::lock;
 use crate::memory::RegionPool;
 use crate::names::{Party, StepKey};
@@ -109,7 +109,7 @@ impl Engine {
         let outlet = lock(&self.links).outlet(link);
         if !outlet.is_some_and(|outlet| outlet.push(slices, usize::MAX)) {
             let message = format!("link {link} to {destination} is not connected");
-            step.fail(Code::PeerLost.as_str(), message.clone(), &destination.to_string());
+            step.fail(Code::PeerLost.as_str(), message.clone(), &Engine::lost_towards(step, destination).to_string());
             return Err(Error::new(Code::PeerLost, message));
         }
         let live = step.is_live();
@@ -118,6 +118,11 @@ impl Engine {
             lock(&self.links).purge();
         }
         Ok(live)
+    }
+
+    /// Who is lost when nothing can be sent to a party: whoever is next on the way to it, which may be a relay.
+    pub(crate) fn lost_towards(step: &Step, destination: Party) -> Party {
+        step.link_to(destination).ok().and_then(party_at).unwrap_or(destination)
     }
 
     fn registered_step(&self, key: &StepKey) -> Result<Arc<Step>> {

@@ -177,6 +177,17 @@ fn sending_where_nobody_is_connected_fails_the_step() {
 }
 
 #[test]
+fn a_relay_that_is_gone_is_the_one_that_is_lost_and_not_who_is_behind_it() {
+    let alone = Process::rank(0);
+    let sent = alone.filled(10);
+    let routes = vec![Route { destination: rank(1), link: "to/rank/2/member/from/0".into() }];
+    alone.plane.register_step(StepRegistration { routes, ..sends(0, 10) }).unwrap();
+    send(&alone, 0, Tensor::Q, 0, whole(&sent));
+    let (code, _, peer) = alone.wait_for_failure(0);
+    assert_eq!((code.as_str(), peer.as_str()), ("PEER_LOST", "rank 2"));
+}
+
+#[test]
 fn dialling_ends_by_its_deadline_and_names_what_went_wrong() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();

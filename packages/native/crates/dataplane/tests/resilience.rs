@@ -205,7 +205,7 @@ fn a_peer_that_falls_silent_is_lost_although_its_connection_stays_open() {
 }
 
 #[test]
-fn a_relay_that_lost_the_way_on_tells_the_source() {
+fn a_relay_that_lost_the_way_on_tells_the_source_who_is_gone() {
     let (mut ranks, _) = connected(3, 0);
     let sent = ranks[0].filled(1000);
     let gone = ranks.pop().unwrap();
@@ -221,7 +221,7 @@ fn a_relay_that_lost_the_way_on_tells_the_source() {
     ranks[0].plane.register_step(through(0, "to rank 1")).unwrap();
     ranks[0].plane.send(&key(0), rank(2), Tensor::Q, 0, vec![whole(&sent)]).unwrap();
     let (code, message, peer) = ranks[0].wait_for_failure(0);
-    assert_eq!((code.as_str(), peer.as_str()), ("PEER_LOST", "rank 1"));
+    assert_eq!((code.as_str(), peer.as_str()), ("PEER_LOST", "rank 2"));
     assert_eq!(message, "link to rank 2 to rank 2 is not connected");
     assert_eq!(ranks[1].wait_for_failure(0).2, "rank 2");
 }

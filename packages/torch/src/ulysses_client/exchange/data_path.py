@@ -78,4 +78,10 @@ class DataPath(Protocol):
 def lost_rank(rank: RankAddress, reason: str) -> tuple[str, dict[str, str]]:
     """Message and details of the failure of steps whose link to `rank` broke."""
     message = f"rank {rank.rank} (member {rank.member}) was lost: {reason}"
-    return message, {"peer": f"rank {rank.rank}", "member": rank.member}
+    return message, {
+        "field": "rank",
+        "value": str(rank.rank),
+        "expected": "a rank that serves until the step has ended",
+        "peer": f"rank {rank.rank}",
+        "member": rank.member,
+    }

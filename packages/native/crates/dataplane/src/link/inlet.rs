@@ -165,7 +165,12 @@ impl Inlet {
     /// Fails the step here and tells the source. A failed step skips what follows, so this happens once.
     fn refuse(&self, step: &Step, header: SliceHeader, error: Error) {
         step.fail(error.code.as_str(), error.message.clone(), &header.source.to_string());
-        self.nack(header, error);
+        let peer = match error.code {
+            // Who is to blame is not who noticed.
+            Code::PeerLost => Engine::lost_towards(step, header.destination).to_string(),
+            _ => self.engine.options.description.clone(),
+        };
+        self.nack(header, error, peer);
     }
 
     fn refuse_stale(&mut self, header: SliceHeader, registered_epoch: Option<u64>) {
@@ -182,13 +187,13 @@ impl Inlet {
             None => "which is not registered".to_string(),
         };
         let message = format!("step {} of epoch {}, {expected}", header.step, header.epoch);
-        self.nack(header, Error::new(Code::StaleEpoch, message));
+        self.nack(header, Error::new(Code::StaleEpoch, message), self.engine.options.description.clone());
     }
 
-    fn nack(&self, header: SliceHeader, error: Error) {
+    fn nack(&self, header: SliceHeader, error: Error, peer: String) {
         let SliceHeader { epoch, step, source, destination, .. } = header;
         let (code, message) = (error.code.as_str().to_string(), error.message);
-        let refusal = Some(Refusal { code, message, peer: Some(self.engine.options.description.clone()) });
+        let refusal = Some(Refusal { code, message, peer: Some(peer) });
         self.acks.send(Ack { epoch, step, source, destination, bytes: 0, refusal });
     }
 }

@@ -20,6 +20,7 @@ pub(crate) use acks::AckSender;
 pub(crate) use body::CallBody;
 pub(crate) use dial::{Dial, Done, Kind, dial};
 pub(crate) use outlet::{Outlet, Queued, Slice};
+pub(crate) use party::party_at;
 pub(crate) use serve::serve;
 pub(crate) use sharing::Sharing;
 pub(crate) use socket::Listener;

@@ -2,11 +2,16 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::names::{Party, Role};
+
 /// Longest name that is accepted, in bytes.
 const NAME_LIMIT_BYTES: usize = 1024;
 
 /// Links whose slices wait for a Pull call begin with this.
 const OWNER: &str = "owner";
+
+/// A dialled link to a rank is `to/` and the name of that rank, and what else the dialler put there.
+const TO: &str = "to/";
 
 /// Checks `rank/<index>/<member>` and `owner/<index>/<job>/<session>`, whose parts are percent-encoded and not empty.
 pub(super) fn is_party(name: &str) -> bool {
@@ -25,6 +30,18 @@ pub(super) fn is_party(name: &str) -> bool {
 /// Whether slices for a link of this name wait until its Pull call comes.
 pub(super) fn is_owner(name: &str) -> bool {
     name.strip_prefix(OWNER).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Who is at the other end of a link, when its name says so.
+pub(crate) fn party_at(link: &str) -> Option<Party> {
+    let mut parts = link.strip_prefix(TO).unwrap_or(link).split('/');
+    let role = match parts.next()? {
+        "rank" => Role::Rank,
+        OWNER => Role::Owner,
+        _ => return None,
+    };
+    let index = parts.next()?.parse().ok()?;
+    parts.next().map(|_| Party { role, index })
 }
 
 #[cfg(test)]
@@ -55,5 +72,16 @@ mod tests {
             assert!(!is_party(name), "{name}");
         }
         assert!(!is_party(&format!("rank/0/{}", "a".repeat(NAME_LIMIT_BYTES))));
+    }
+
+    #[test]
+    fn a_link_says_who_is_at_its_other_end() {
+        let named = |link| party_at(link).map(|party| party.to_string());
+        assert_eq!(named("rank/12/a1").as_deref(), Some("rank 12"));
+        assert_eq!(named("to/rank/2/a1/from/0").as_deref(), Some("rank 2"));
+        assert_eq!(named("owner/3/job/session").as_deref(), Some("owner 3"));
+        for link in ["", "to rank 2", "rank/2", "rank/x/a1", "peer/2/a1"] {
+            assert_eq!(named(link), None, "{link}");
+        }
     }
 }
