@@ -123,6 +123,17 @@ describe('a rank that is told to prepare a step', () => {
   });
 });
 
+describe('a coordinator whose command cannot be obeyed', () => {
+  it('hears why its stream ends', async () => {
+    const { rank } = await joined(new OneRankStore());
+    const older: TermedCommand = { kind: 'commit', step: STEP, term: 0 };
+    expect(await told(rank, [older, prepare(1, 1)])).toMatchObject([
+      READY,
+      { code: 'LEASE_LOST', details: { field: 'term', newest: '1' } },
+    ]);
+  });
+});
+
 describe('a rank that lost its lease', () => {
   it('serves no coordinator while it waits for another, and again when it has one', async () => {
     const store = new OneRankStore();
