@@ -8,8 +8,6 @@ import type { LiveStep, LiveSteps } from './live-steps.js';
 export interface FuzzOptions {
   readonly messages: number;
   readonly seed: number;
-  /** Whether a message may be sent; others are drawn anew. @default all */
-  readonly allowed?: (bytes: Buffer) => boolean;
   readonly headers?: (lane: number) => Readonly<Record<string, string>>;
   /** Follows every message in its call: a frame that ends it, and so tells that the message before was read. */
   readonly poison?: Buffer;
@@ -22,6 +20,8 @@ export interface FuzzOptions {
 export interface FuzzCount {
   readonly sent: number;
   readonly decoded: number;
+  /** That did more than to decode; null where nobody looks. */
+  readonly reached: number | null;
   readonly seconds: number;
 }
 
@@ -43,6 +43,7 @@ export async function fuzz(address: string, call: FuzzedCall, options: FuzzOptio
   const began = performance.now();
   let next = 0;
   let decoded = 0;
+  let reached = 0;
   const lane = async (number: number): Promise<void> => {
     const client = clients[number % CONNECTIONS]!;
     const headers = options.headers?.(number) ?? {};
@@ -50,7 +51,8 @@ export async function fuzz(address: string, call: FuzzedCall, options: FuzzOptio
       const live = call.live !== undefined && i % LIVE_IN === 0 ? await beginLive(options, i) : null;
       const { bytes, before } =
         live === null ? messageOf(call, options, i) : liveMessage(call, options, i, live);
-      const frames = [...before.map((each) => frame(encodeFields(each))), frame(bytes)];
+      const whole = (fields: readonly Fields[]): Buffer[] => fields.map((each) => frame(encodeFields(each)));
+      const frames = [...whole(before), frame(bytes), ...whole(call.after ?? [])];
       const sent = Buffer.concat(options.poison === undefined ? frames : [...frames, options.poison]);
       const patienceMs = call.ends ? STUCK_MS : PATIENCE_MS;
       const outcome = await onALiveConnection(() =>
@@ -70,16 +72,17 @@ export async function fuzz(address: string, call: FuzzedCall, options: FuzzOptio
         throw new Error(`${how} (${outcome.message}) for ${what}`);
       }
       if (options.decoded(outcome)) decoded++;
+      if (call.reached?.(outcome) === true) reached++;
       await live?.end();
     }
   };
   try {
-    await Promise.all(Array.from({ length: LANES }, (_, number) => lane(number)));
+    await Promise.all(Array.from({ length: call.lanes ?? LANES }, (_, number) => lane(number)));
   } finally {
     for (const client of clients) client.close();
   }
   const seconds = (performance.now() - began) / 1000;
-  return { sent: options.messages, decoded, seconds };
+  return { sent: options.messages, decoded, reached: call.reached === undefined ? null : reached, seconds };
 }
 
 /**
@@ -99,12 +102,16 @@ interface FuzzedMessage {
   readonly before: readonly Fields[];
 }
 
-function messageOf(call: FuzzedCall, { seed, allowed }: FuzzOptions, i: number): FuzzedMessage {
+function messageOf(call: FuzzedCall, { seed }: FuzzOptions, i: number): FuzzedMessage {
   const random = uniforms(seed * 1_000_003 + i);
   for (;;) {
-    const fields = call.seeds[Math.floor(random() * call.seeds.length)]!;
-    const bytes = mutate(call.ownSessions === true ? withSession(fields, `s${i}`) : fields, random);
-    if (allowed?.(bytes) !== false) return { bytes, before: [] };
+    const chosen = Math.floor(random() * call.seeds.length);
+    const fields = call.seeds[chosen]!;
+    const bytes = (call.mutate ?? mutate)(
+      call.ownSessions === true ? withSession(fields, `s${i}`) : fields,
+      random,
+    );
+    if (call.allowed?.(bytes) !== false) return { bytes, before: call.before?.[chosen] ?? [] };
   }
 }
 
