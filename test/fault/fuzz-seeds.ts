@@ -9,6 +9,8 @@ export interface FuzzedCall {
   readonly seeds: readonly Fields[];
   /** Whether it ends by itself; if not, the first answer is enough. */
   readonly ends: boolean;
+  /** Whether it is not the product's own code that decodes. @default false */
+  readonly standard?: boolean;
   /** Whether every message is to be about a step of its own. @default false */
   readonly ownSessions?: boolean;
   /** By seed: valid messages that go before on its call. @default none */
@@ -113,10 +115,16 @@ export const STEP_CALLS: readonly FuzzedCall[] = [
   { path: `${SERVICES}CoordinatorService/GetStatus`, ends: true, seeds: [[]] },
 ];
 
+export const DRAIN: FuzzedCall = {
+  path: `${SERVICES}CoordinatorService/Drain`,
+  ends: true,
+  seeds: [[field(1, 0n)]],
+};
+
 /** Everything that does: well-formed calls have their effect, so they go to a cluster of their own. */
 export const MEMBERSHIP_CALLS: readonly FuzzedCall[] = [
   { path: `${SERVICES}CoordinatorService/Scale`, ends: true, seeds: [[field(1, 2n)]] },
-  { path: `${SERVICES}CoordinatorService/Drain`, ends: true, seeds: [[field(1, 0n)]] },
+  DRAIN,
   {
     path: `${SERVICES}RendezvousService/Join`,
     ends: true,
@@ -134,6 +142,34 @@ export const MEMBERSHIP_CALLS: readonly FuzzedCall[] = [
 /** A rank's control port, beside the commands of `commandCall`. */
 export const RANK_CALLS: readonly FuzzedCall[] = [
   { path: `${SERVICES}RankService/GetRankStatus`, ends: true, seeds: [[]] },
+];
+
+const HEALTH = '/grpc.health.v1.Health/';
+const serviceNamed = (name: string): Fields => [field(1, name)];
+const reflection = (version: string): FuzzedCall => ({
+  path: `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
+  ends: true,
+  standard: true,
+  seeds: [
+    [field(1, 'host'), field(3, 'ulysses/v1/tensor.proto')],
+    [field(4, 'ulysses.v1.StepKey')],
+    [field(5, [field(1, 'ulysses.v1.StepKey'), field(2, 1n)])],
+    [field(6, 'ulysses.v1.StepKey')],
+    [field(7, '*')],
+  ],
+});
+
+/** What every control port answers beside its own. */
+export const STANDARD_CALLS: readonly FuzzedCall[] = [
+  { path: `${HEALTH}Check`, ends: true, standard: true, seeds: [[], serviceNamed('ulysses.v1.RankService')] },
+  {
+    path: `${HEALTH}Watch`,
+    ends: false,
+    standard: true,
+    seeds: [[], serviceNamed('ulysses.v1.RankService')],
+  },
+  reflection('v1'),
+  reflection('v1alpha'),
 ];
 
 const SLICE: Fields = [

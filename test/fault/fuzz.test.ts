@@ -12,7 +12,15 @@ import { encodeFields, type Fields } from '../support/wire-fields.js';
 import { commandCall, commandSeeds, eventsOf, laterEpoch } from './command-seeds.js';
 import { fuzz, type FuzzCount, type FuzzOptions } from './fuzz-call.js';
 import { LiveSteps } from './live-steps.js';
-import { MEMBERSHIP_CALLS, RANK_CALLS, STEP_CALLS, TENSOR_CALLS, type FuzzedCall } from './fuzz-seeds.js';
+import {
+  DRAIN,
+  MEMBERSHIP_CALLS,
+  RANK_CALLS,
+  STANDARD_CALLS,
+  STEP_CALLS,
+  TENSOR_CALLS,
+  type FuzzedCall,
+} from './fuzz-seeds.js';
 
 /** `npm run test:fuzz -- --messages N --seed S` sets them: N to each RPC. */
 const MESSAGES = Number(process.env['ULYSSES_TEST_FUZZ_MESSAGES'] ?? 0);
@@ -33,6 +41,8 @@ const MANY_MESSAGES = 10_000;
 const REMEMBERED_BYTES = 4 * 2 ** 20;
 /** How long a coordinator remembers how a step ended, and the time that it takes to look. */
 const REMEMBERED_MS = 65_000;
+/** No step runs then. */
+const DRAIN_MS = 30_000;
 /** How long V8 may keep pages that a collection emptied. */
 const GIVEN_BACK_MS = 30_000;
 const TIMEOUT = {
@@ -100,8 +110,8 @@ interface Held {
   readonly bytes: number;
 }
 
-/** A control port's own words for bytes that are no message. */
-const decodedByControl = ({ message }: RawOutcome): boolean => !message.includes('do not decode');
+/** A control port's own words for bytes that are no message, and those of grpc-js. */
+const decodedByControl = ({ message }: RawOutcome): boolean => !/do not decode|deserializ/.test(message);
 
 /** The poison was reached, or a slice was understood and refused for what it says. */
 const decodedByPlane = ({ message }: RawOutcome): boolean =>
@@ -172,7 +182,7 @@ describe('a port that is sent mutated messages serves as before, and holds no mo
       // It takes one owner per rank, which one call a step cannot be.
       expect.stringContaining('owner_count is 1, expected 2'),
     ]);
-    await fuzzAll(STEP_CALLS, coordinator.address, {
+    await fuzzAll([...STEP_CALLS, ...STANDARD_CALLS], coordinator.address, {
       messages: CONTROL_MESSAGES,
       decoded: decodedByControl,
       // Half of the callers go away, half of them meet their deadline.
@@ -191,6 +201,10 @@ describe('a port that is sent mutated messages serves as before, and holds no mo
     await parts.scale(coordinator.address, 2);
     await startRanks();
     await serves();
+    // To all that was sent before there was no such rank.
+    const [drained] = await Promise.all([untilDrained(), parts.rank()]);
+    expect(drained).toMatchObject({ status: 0 });
+    await serves();
   });
 
   it("a rank's commands", TIMEOUT, async () => {
@@ -206,7 +220,7 @@ describe('a port that is sent mutated messages serves as before, and holds no mo
       const call = commandCall(epoch, addresses);
       expect(await commanded(address, [...before, command, ...call.after!])).toEqual(events);
     }
-    await fuzzAll([commandCall(epoch, addresses), ...RANK_CALLS], address, {
+    await fuzzAll([commandCall(epoch, addresses), ...RANK_CALLS, ...STANDARD_CALLS], address, {
       messages: CONTROL_MESSAGES,
       decoded: decodedByControl,
     });
@@ -248,6 +262,16 @@ async function answered(bytes: Buffer): Promise<string> {
   const outcome = await client.call({ path, bytes: frame(bytes), ends: false, patienceMs: 5_000 });
   client.close();
   return outcome.answers.length > 0 ? 'planned' : outcome.message;
+}
+
+/** The seed as it is: of rank 0, whose process ends. */
+async function untilDrained(): Promise<RawOutcome> {
+  const client = new RawGrpc(coordinator.address);
+  const { path, seeds } = DRAIN;
+  const bytes = frame(encodeFields(seeds[0]!));
+  const outcome = await client.call({ path, bytes, ends: true, patienceMs: DRAIN_MS });
+  client.close();
+  return outcome;
 }
 
 /** How a rank answers commands on one stream. */
