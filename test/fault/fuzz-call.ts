@@ -1,5 +1,5 @@
 import { mutate } from '../support/mutate-fields.js';
-import { frame, RawGrpc, type RawOutcome } from '../support/raw-grpc.js';
+import { frame, RawGrpc, type RawCall, type RawOutcome } from '../support/raw-grpc.js';
 import { uniforms } from '../support/uniforms.js';
 import { encodeFields, field, isFields, type Fields } from '../support/wire-fields.js';
 import { SESSION, type FuzzedCall } from './fuzz-seeds.js';
@@ -34,6 +34,8 @@ const CONNECTIONS = 4;
 const PATIENCE_MS = 100;
 /** No call may take longer than this to be ended by its server once its caller has. */
 const STUCK_MS = 20_000;
+/** A broken invariant's status. */
+const INTERNAL = 13;
 /** How often in a row a connection may be found ended. */
 const RECONNECTS = 3;
 
@@ -55,21 +57,17 @@ export async function fuzz(address: string, call: FuzzedCall, options: FuzzOptio
       const frames = [...whole(before), frame(bytes), ...whole(call.after ?? [])];
       const sent = Buffer.concat(options.poison === undefined ? frames : [...frames, options.poison]);
       const patienceMs = call.ends ? STUCK_MS : PATIENCE_MS;
-      const outcome = await onALiveConnection(() =>
-        client.call({
-          path: call.path,
-          bytes: sent,
-          headers: live === null ? headers : { ...headers, 'ulysses-party': live.party },
-          ends: call.ends,
-          patienceMs,
-        }),
-      );
-      if (call.ends && outcome.status === null) {
+      const outcome = await onALiveConnection(client, address, {
+        path: call.path,
+        bytes: sent,
+        headers: live === null ? headers : { ...headers, 'ulysses-party': live.party },
+        ends: call.ends,
+        patienceMs,
+      });
+      const wrong = wrongWith(outcome, call);
+      if (wrong !== null) {
         const what = `message ${i} of seed ${options.seed} to ${call.path}: ${bytes.toString('hex')}`;
-        const how = outcome.cancelled
-          ? `no status within ${STUCK_MS} ms`
-          : `connection lost ${RECONNECTS + 1} times`;
-        throw new Error(`${how} (${outcome.message}) for ${what}`);
+        throw new Error(`${wrong} (${outcome.message}) for ${what}`);
       }
       if (options.decoded(outcome)) decoded++;
       if (call.reached?.(outcome) === true) reached++;
@@ -85,13 +83,25 @@ export async function fuzz(address: string, call: FuzzedCall, options: FuzzOptio
   return { sent: options.messages, decoded, reached: call.reached === undefined ? null : reached, seconds };
 }
 
+/** What no message may bring about; null: it did not. */
+function wrongWith(outcome: RawOutcome, { ends, standard = false }: FuzzedCall): string | null {
+  if (lostItsConnection(outcome)) return `connection lost ${RECONNECTS + 1} times`;
+  if (ends && outcome.status === null) return `no status within ${STUCK_MS} ms`;
+  if (outcome.status === INTERNAL && !standard) return 'it met a bug of the service';
+  return null;
+}
+
 /**
  * A server may end a connection, as it does when its pings went unanswered on a busy machine or too many calls were reset. The
- * message is sent again, on another: one that costs its sender the connection does so every time, and is found.
+ * message is sent again, on one that it shares with no other: if it costs its sender the connection, it does so every time.
  */
-async function onALiveConnection(call: () => Promise<RawOutcome>): Promise<RawOutcome> {
-  let outcome = await call();
-  for (let again = 0; again < RECONNECTS && lostItsConnection(outcome); again++) outcome = await call();
+async function onALiveConnection(client: RawGrpc, address: string, call: RawCall): Promise<RawOutcome> {
+  let outcome = await client.call(call);
+  for (let again = 0; again < RECONNECTS && lostItsConnection(outcome); again++) {
+    const alone = new RawGrpc(address);
+    outcome = await alone.call(call);
+    alone.close();
+  }
   return outcome;
 }
 
