@@ -179,7 +179,7 @@ describe('the only coordinator of an embedded cluster', () => {
       const { ranks } = await parts.ready(cluster.address, 2);
       const { controlAddress } = ranks[0]!.rank;
       // It has no rank in the epoch that it is told of, and takes nothing from that coordinator but its term.
-      expect(await commandOfTerm(5, controlAddress)).toBeNull();
+      expect(await commandOfTerm(5, controlAddress)).toMatchObject({ details: { field: 'ranks' } });
       const connection = await connect({ address: cluster.address });
       await new UlyssesContextAttention(null, connection).forward(LONG.q, LONG.k, LONG.v);
       await connection.close();

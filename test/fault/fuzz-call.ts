@@ -1,5 +1,5 @@
 import { mutate } from '../support/mutate-fields.js';
-import { frame, RawGrpc, type RawOutcome } from '../support/raw-grpc.js';
+import { frame, RawGrpc, type RawCall, type RawOutcome } from '../support/raw-grpc.js';
 import { uniforms } from '../support/uniforms.js';
 import { encodeFields, field, isFields, type Fields } from '../support/wire-fields.js';
 import { SESSION, type FuzzedCall } from './fuzz-seeds.js';
@@ -8,8 +8,6 @@ import type { LiveStep, LiveSteps } from './live-steps.js';
 export interface FuzzOptions {
   readonly messages: number;
   readonly seed: number;
-  /** Whether a message may be sent; others are drawn anew. @default all */
-  readonly allowed?: (bytes: Buffer) => boolean;
   readonly headers?: (lane: number) => Readonly<Record<string, string>>;
   /** Follows every message in its call: a frame that ends it, and so tells that the message before was read. */
   readonly poison?: Buffer;
@@ -22,6 +20,8 @@ export interface FuzzOptions {
 export interface FuzzCount {
   readonly sent: number;
   readonly decoded: number;
+  /** That did more than to decode; null where nobody looks. */
+  readonly reached: number | null;
   readonly seconds: number;
 }
 
@@ -34,6 +34,8 @@ const CONNECTIONS = 4;
 const PATIENCE_MS = 100;
 /** No call may take longer than this to be ended by its server once its caller has. */
 const STUCK_MS = 20_000;
+/** A broken invariant's status. */
+const INTERNAL = 13;
 /** How often in a row a connection may be found ended. */
 const RECONNECTS = 3;
 
@@ -43,6 +45,7 @@ export async function fuzz(address: string, call: FuzzedCall, options: FuzzOptio
   const began = performance.now();
   let next = 0;
   let decoded = 0;
+  let reached = 0;
   const lane = async (number: number): Promise<void> => {
     const client = clients[number % CONNECTIONS]!;
     const headers = options.headers?.(number) ?? {};
@@ -50,45 +53,55 @@ export async function fuzz(address: string, call: FuzzedCall, options: FuzzOptio
       const live = call.live !== undefined && i % LIVE_IN === 0 ? await beginLive(options, i) : null;
       const { bytes, before } =
         live === null ? messageOf(call, options, i) : liveMessage(call, options, i, live);
-      const frames = [...before.map((each) => frame(encodeFields(each))), frame(bytes)];
+      const whole = (fields: readonly Fields[]): Buffer[] => fields.map((each) => frame(encodeFields(each)));
+      const frames = [...whole(before), frame(bytes), ...whole(call.after ?? [])];
       const sent = Buffer.concat(options.poison === undefined ? frames : [...frames, options.poison]);
       const patienceMs = call.ends ? STUCK_MS : PATIENCE_MS;
-      const outcome = await onALiveConnection(() =>
-        client.call({
-          path: call.path,
-          bytes: sent,
-          headers: live === null ? headers : { ...headers, 'ulysses-party': live.party },
-          ends: call.ends,
-          patienceMs,
-        }),
-      );
-      if (call.ends && outcome.status === null) {
+      const outcome = await onALiveConnection(client, address, {
+        path: call.path,
+        bytes: sent,
+        headers: live === null ? headers : { ...headers, 'ulysses-party': live.party },
+        ends: call.ends,
+        patienceMs,
+      });
+      const wrong = wrongWith(outcome, call);
+      if (wrong !== null) {
         const what = `message ${i} of seed ${options.seed} to ${call.path}: ${bytes.toString('hex')}`;
-        const how = outcome.cancelled
-          ? `no status within ${STUCK_MS} ms`
-          : `connection lost ${RECONNECTS + 1} times`;
-        throw new Error(`${how} (${outcome.message}) for ${what}`);
+        throw new Error(`${wrong} (${outcome.message}) for ${what}`);
       }
       if (options.decoded(outcome)) decoded++;
+      if (call.reached?.(outcome) === true) reached++;
       await live?.end();
     }
   };
   try {
-    await Promise.all(Array.from({ length: LANES }, (_, number) => lane(number)));
+    await Promise.all(Array.from({ length: call.lanes ?? LANES }, (_, number) => lane(number)));
   } finally {
     for (const client of clients) client.close();
   }
   const seconds = (performance.now() - began) / 1000;
-  return { sent: options.messages, decoded, seconds };
+  return { sent: options.messages, decoded, reached: call.reached === undefined ? null : reached, seconds };
+}
+
+/** What no message may bring about; null: it did not. */
+function wrongWith(outcome: RawOutcome, { ends, standard = false }: FuzzedCall): string | null {
+  if (lostItsConnection(outcome)) return `connection lost ${RECONNECTS + 1} times`;
+  if (ends && outcome.status === null) return `no status within ${STUCK_MS} ms`;
+  if (outcome.status === INTERNAL && !standard) return 'it met a bug of the service';
+  return null;
 }
 
 /**
  * A server may end a connection, as it does when its pings went unanswered on a busy machine or too many calls were reset. The
- * message is sent again, on another: one that costs its sender the connection does so every time, and is found.
+ * message is sent again, on one that it shares with no other: if it costs its sender the connection, it does so every time.
  */
-async function onALiveConnection(call: () => Promise<RawOutcome>): Promise<RawOutcome> {
-  let outcome = await call();
-  for (let again = 0; again < RECONNECTS && lostItsConnection(outcome); again++) outcome = await call();
+async function onALiveConnection(client: RawGrpc, address: string, call: RawCall): Promise<RawOutcome> {
+  let outcome = await client.call(call);
+  for (let again = 0; again < RECONNECTS && lostItsConnection(outcome); again++) {
+    const alone = new RawGrpc(address);
+    outcome = await alone.call(call);
+    alone.close();
+  }
   return outcome;
 }
 
@@ -99,12 +112,16 @@ interface FuzzedMessage {
   readonly before: readonly Fields[];
 }
 
-function messageOf(call: FuzzedCall, { seed, allowed }: FuzzOptions, i: number): FuzzedMessage {
+function messageOf(call: FuzzedCall, { seed }: FuzzOptions, i: number): FuzzedMessage {
   const random = uniforms(seed * 1_000_003 + i);
   for (;;) {
-    const fields = call.seeds[Math.floor(random() * call.seeds.length)]!;
-    const bytes = mutate(call.ownSessions === true ? withSession(fields, `s${i}`) : fields, random);
-    if (allowed?.(bytes) !== false) return { bytes, before: [] };
+    const chosen = Math.floor(random() * call.seeds.length);
+    const fields = call.seeds[chosen]!;
+    const bytes = (call.mutate ?? mutate)(
+      call.ownSessions === true ? withSession(fields, `s${i}`) : fields,
+      random,
+    );
+    if (call.allowed?.(bytes) !== false) return { bytes, before: call.before?.[chosen] ?? [] };
   }
 }
 

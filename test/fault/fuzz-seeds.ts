@@ -1,6 +1,7 @@
-import { createPlan } from '@ulysses/plan';
-import type { LiveStep } from './live-steps.js';
+import type { Random } from '../support/mutate-fields.js';
+import type { RawOutcome } from '../support/raw-grpc.js';
 import { field, type Fields } from '../support/wire-fields.js';
+import type { LiveStep } from './live-steps.js';
 
 /** One RPC, valid messages for it, and how a call of it comes to its end. */
 export interface FuzzedCall {
@@ -8,8 +9,22 @@ export interface FuzzedCall {
   readonly seeds: readonly Fields[];
   /** Whether it ends by itself; if not, the first answer is enough. */
   readonly ends: boolean;
+  /** Whether it is not the product's own code that decodes. @default false */
+  readonly standard?: boolean;
   /** Whether every message is to be about a step of its own. @default false */
   readonly ownSessions?: boolean;
+  /** By seed: valid messages that go before on its call. @default none */
+  readonly before?: readonly (readonly Fields[])[];
+  /** Valid messages that follow on every call. @default none */
+  readonly after?: readonly Fields[];
+  /** Calls at a time. @default 96 */
+  readonly lanes?: number;
+  /** Whether a message may be sent; others are drawn anew. @default all */
+  readonly allowed?: (bytes: Buffer) => boolean;
+  /** How a seed is changed. @default `mutate` */
+  readonly mutate?: (seed: Fields, random: Random) => Buffer;
+  /** Whether the message came as far as those of this call are to come, by how it ended. @default nobody looks */
+  readonly reached?: (outcome: RawOutcome) => boolean;
   /** Of a step that runs: what goes before the mutated message on its call, and what that is made from. */
   readonly live?: (step: LiveStep) => {
     readonly before: readonly Fields[];
@@ -17,7 +32,7 @@ export interface FuzzedCall {
   };
 }
 
-const SERVICES = '/ulysses.v1.';
+export const SERVICES = '/ulysses.v1.';
 export const SESSION = 'session';
 const STEP: Fields = [field(1, 'fuzz'), field(2, SESSION), field(3, 1n), field(4, 1n), field(5, 0n)];
 const range = (begin: bigint, end: bigint): Fields => [field(1, begin), field(2, end)];
@@ -100,10 +115,16 @@ export const STEP_CALLS: readonly FuzzedCall[] = [
   { path: `${SERVICES}CoordinatorService/GetStatus`, ends: true, seeds: [[]] },
 ];
 
+export const DRAIN: FuzzedCall = {
+  path: `${SERVICES}CoordinatorService/Drain`,
+  ends: true,
+  seeds: [[field(1, 0n)]],
+};
+
 /** Everything that does: well-formed calls have their effect, so they go to a cluster of their own. */
 export const MEMBERSHIP_CALLS: readonly FuzzedCall[] = [
   { path: `${SERVICES}CoordinatorService/Scale`, ends: true, seeds: [[field(1, 2n)]] },
-  { path: `${SERVICES}CoordinatorService/Drain`, ends: true, seeds: [[field(1, 0n)]] },
+  DRAIN,
   {
     path: `${SERVICES}RendezvousService/Join`,
     ends: true,
@@ -118,20 +139,37 @@ export const MEMBERSHIP_CALLS: readonly FuzzedCall[] = [
   { path: `${SERVICES}RendezvousService/Revoke`, ends: true, seeds: [[field(1, 'member')]] },
 ];
 
-/** A rank's control port. `leave` is no seed: a rank that is told to end ends. */
+/** A rank's control port, beside the commands of `commandCall`. */
 export const RANK_CALLS: readonly FuzzedCall[] = [
-  {
-    path: `${SERVICES}RankService/Steps`,
-    ends: true,
-    seeds: [
-      [field(1, [field(1, 1n), field(2, ADDRESS)])],
-      [field(2, prepare())],
-      [field(3, [field(1, STEP), field(2, ERROR)])],
-      [field(4, [field(1, STEP)])],
-      [field(5, [field(1, STEP)])],
-    ],
-  },
   { path: `${SERVICES}RankService/GetRankStatus`, ends: true, seeds: [[]] },
+];
+
+const HEALTH = '/grpc.health.v1.Health/';
+const serviceNamed = (name: string): Fields => [field(1, name)];
+const reflection = (version: string): FuzzedCall => ({
+  path: `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
+  ends: true,
+  standard: true,
+  seeds: [
+    [field(1, 'host'), field(3, 'ulysses/v1/tensor.proto')],
+    [field(4, 'ulysses.v1.StepKey')],
+    [field(5, [field(1, 'ulysses.v1.StepKey'), field(2, 1n)])],
+    [field(6, 'ulysses.v1.StepKey')],
+    [field(7, '*')],
+  ],
+});
+
+/** What every control port answers beside its own. */
+export const STANDARD_CALLS: readonly FuzzedCall[] = [
+  { path: `${HEALTH}Check`, ends: true, standard: true, seeds: [[], serviceNamed('ulysses.v1.RankService')] },
+  {
+    path: `${HEALTH}Watch`,
+    ends: false,
+    standard: true,
+    seeds: [[], serviceNamed('ulysses.v1.RankService')],
+  },
+  reflection('v1'),
+  reflection('v1alpha'),
 ];
 
 const SLICE: Fields = [
@@ -161,46 +199,3 @@ export const TENSOR_CALLS: readonly FuzzedCall[] = [
     live: ({ acks }) => ({ before: [], seeds: acks }),
   },
 ];
-
-/** Of a plan with its right id, so that what surrounds it is looked at too. */
-function prepare(): Fields {
-  const plan = createPlan(
-    {
-      dtype: 'f32',
-      layout: 'sbhd',
-      batch: 1,
-      qHeads: 2,
-      kvHeads: 1,
-      headSize: 8,
-      qSplits: [5],
-      kvSplits: [5],
-      mask: { left: null, right: 0, segments: null, validRanges: null },
-      scale: 0.5,
-      strategy: 'balanced',
-      weights: null,
-    },
-    2,
-  );
-  const spec: Fields = [
-    field(1, 1n),
-    field(2, 1n),
-    field(3, 1n),
-    field(4, 2n),
-    field(5, 1n),
-    field(6, 8n),
-    field(7, 5n),
-    field(8, 5n),
-    field(9, [field(2, 0n)]),
-    field(10, 0.5),
-    field(11, 2n),
-  ];
-  const cuts = plan.cuts.map((cut) => field(4, BigInt(cut)));
-  return [
-    field(1, 1n),
-    field(2, STEP),
-    field(3, [field(1, plan.planId), field(2, 2n), field(3, spec), ...cuts]),
-    field(4, 1n),
-    field(6, 1n),
-    field(9, 1n),
-  ];
-}

@@ -5,8 +5,8 @@ export interface RawOutcome {
   /** `grpc-status`; null when there was none. */
   readonly status: number | null;
   readonly message: string;
-  /** Whether an answer came. */
-  readonly answered: boolean;
+  /** Messages that came back. */
+  readonly answers: readonly Buffer[];
   /** Whether its caller ended it, for it was answered or took too long; what has no status otherwise lost its connection. */
   readonly cancelled: boolean;
 }
@@ -37,7 +37,7 @@ export class RawGrpc {
     return await new Promise((resolve) => {
       let status: number | null = null;
       let message = '';
-      let answered = false;
+      const received: Buffer[] = [];
       let cancelled = false;
       const read = (headers: Record<string, unknown>): void => {
         if (headers['grpc-status'] === undefined) return;
@@ -51,8 +51,8 @@ export class RawGrpc {
       };
       const timer = setTimeout(cancel, call.patienceMs);
       stream.on('response', read).on('trailers', read);
-      stream.on('data', () => {
-        answered = true;
+      stream.on('data', (bytes: Buffer) => {
+        received.push(bytes);
         // A unary call's status follows.
         if (!call.ends) cancel();
       });
@@ -61,7 +61,7 @@ export class RawGrpc {
       });
       stream.on('close', () => {
         clearTimeout(timer);
-        resolve({ status, message, answered, cancelled });
+        resolve({ status, message, answers: messagesOf(Buffer.concat(received)), cancelled });
       });
       stream.end(call.bytes);
     });
@@ -86,4 +86,16 @@ export function frame(bytes: Buffer): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(bytes.length, 1);
   return Buffer.concat([head, bytes]);
+}
+
+/** What is in whole frames; a call that its caller ended may have had part of another. */
+function messagesOf(frames: Buffer): Buffer[] {
+  const messages: Buffer[] = [];
+  for (let at = 0; at + 5 <= frames.length;) {
+    const end = at + 5 + frames.readUInt32BE(at + 1);
+    if (end > frames.length) break;
+    messages.push(frames.subarray(at + 5, end));
+    at = end;
+  }
+  return messages;
 }

@@ -128,9 +128,15 @@ export class CoordinatorStream {
       },
       { once: true },
     );
-    void this.#readCommands(first, reader, events);
+    const commandsEnded = { broken: null as UlyssesError | null };
+    void this.#readCommands(first, reader, events).then((broken) => {
+      commandsEnded.broken = broken;
+      events.close();
+    });
     try {
       yield* events;
+      // The coordinator hears which of its commands is wrong, or that another leads, and not only that the stream ended.
+      if (commandsEnded.broken !== null) throw commandsEnded.broken;
     } finally {
       if (this.#events === events) {
         this.#events = null;
@@ -142,11 +148,12 @@ export class CoordinatorStream {
     }
   }
 
+  /** Until they end, which is null, or one of them cannot be obeyed: why. */
   async #readCommands(
     first: TermedCommand,
     reader: AsyncIterator<TermedCommand>,
     events: AsyncQueue<RankEvent>,
-  ): Promise<void> {
+  ): Promise<UlyssesError | null> {
     try {
       let command = first;
       while (this.#events === events) {
@@ -156,11 +163,15 @@ export class CoordinatorStream {
         if (next.done === true) break;
         command = next.value;
       }
+      return null;
     } catch (thrown) {
-      const level = this.#serving ? 'warn' : 'debug';
-      this.#options.logger[level]({ reason: toUlyssesError(thrown).message }, 'coordinator stream broke');
+      const error = toUlyssesError(thrown);
+      this.#options.logger[this.#serving ? 'warn' : 'debug'](
+        { reason: error.message },
+        'coordinator stream broke',
+      );
+      return error;
     }
-    events.close();
   }
 
   #requireTerm({ term }: TermedCommand): void {

@@ -155,6 +155,7 @@ export class RankSteps {
   }
 
   #prepareAttention(command: AttentionPrepare, seat: EpochSeat): PreparedStep {
+    requireParties(command, seat);
     return command.step.pass === 'forward'
       ? this.#prepareForward(command, seat)
       : this.#prepareBackward(command, seat);
@@ -348,6 +349,17 @@ export class RankSteps {
     step.abort.abort(new UlyssesError('CANCELLED', 'the step was aborted'));
     step.channel.close();
     void step.ended.then(step.onDiscard);
+  }
+}
+
+/** As many ranks and owners as the plan divides the step among: routes are made for each of them. */
+function requireParties({ plan, ownerCount }: AttentionPrepare, { ranks }: EpochSeat): void {
+  if (plan.cpSize !== ranks.length) {
+    throw fieldError('PLAN_INVALID', 'cpSize', plan.cpSize, `${ranks.length}, the ranks of the epoch`);
+  }
+  const owners = plan.spec.qSplits.length;
+  if (ownerCount !== owners) {
+    throw fieldError('PLAN_INVALID', 'ownerCount', ownerCount, `${owners}, as many as qSplits has entries`);
   }
 }
 

@@ -1,10 +1,12 @@
 import { fieldError, type UlyssesError } from '@ulysses/errors';
+import { createPlan, type StepSpec } from '@ulysses/plan';
 import { EmbeddedStore } from '@ulysses/rendezvous';
 import {
   PROTOCOL_VERSION,
   connectRank,
   type JoinRequest,
   type RankClient,
+  type StepKey,
   type TermedCommand,
 } from '@ulysses/rpc';
 import { AsyncQueue, Deferred, createLogger } from '@ulysses/runtime';
@@ -70,36 +72,83 @@ async function joined(store: OneRankStore) {
   return { rank, log, refused: refused.promise };
 }
 
-/** What a coordinator hears that has the rank enter an epoch of its own. */
-async function entered({ controlAddress, tensorAddress }: Rank): Promise<unknown> {
+/** What a coordinator hears that has the rank enter an epoch of its own, and then says `more`. */
+async function told(
+  { controlAddress, tensorAddress }: Rank,
+  more: readonly TermedCommand[],
+): Promise<readonly unknown[]> {
   const client = connectRank(controlAddress);
   clients.push(client);
   const commands = new AsyncQueue<TermedCommand>();
   const only = { rank: 0, member: 'a', controlAddress, tensorAddress };
   commands.push({ kind: 'enter-epoch', term: 1, epoch: 1, ranks: [only] });
+  for (const command of more) commands.push(command);
+  commands.close();
+  const heard: unknown[] = [];
   try {
-    for await (const event of client.steps(commands)) return event;
-    return null;
+    for await (const event of client.steps(commands)) heard.push(event);
   } catch (thrown) {
-    return thrown;
+    heard.push(thrown);
   }
+  return heard;
 }
+
+const READY = { kind: 'ready', epoch: 1 };
+const STEP: StepKey = { job: 'j', session: 's', call: 1, pass: 'forward', attempt: 0 };
+const SPEC: StepSpec = {
+  ...{ dtype: 'f32', layout: 'sbhd', batch: 1, qHeads: 2, kvHeads: 1, headSize: 8 },
+  ...{ qSplits: [5], kvSplits: [5], scale: 0.5, strategy: 'balanced', weights: null },
+  mask: { left: null, right: 0, segments: null, validRanges: null },
+};
+function prepare(ownerCount: number, cpSize: number): TermedCommand {
+  return {
+    ...{ kind: 'prepare', term: 1, epoch: 1, step: STEP, plan: createPlan(SPEC, cpSize), keep: 'none' },
+    ...{ kvCachePolicy: 'none', forward: null, ownerCount, releaseForward: false, directOwners: [] },
+  };
+}
+
+describe('a rank that is told to prepare a step', () => {
+  it('refuses one of more owners or ranks than its plan has', async () => {
+    const { rank } = await joined(new OneRankStore());
+    const refusedFor = (field: string): object => ({
+      kind: 'vote',
+      refusal: { code: 'PLAN_INVALID', details: { field } },
+    });
+    expect(await told(rank, [prepare(1, 1), prepare(2 ** 32 - 1, 1), prepare(1, 2)])).toMatchObject([
+      READY,
+      { kind: 'vote', refusal: null },
+      refusedFor('ownerCount'),
+      refusedFor('cpSize'),
+    ]);
+  });
+});
+
+describe('a coordinator whose command cannot be obeyed', () => {
+  it('hears why its stream ends', async () => {
+    const { rank } = await joined(new OneRankStore());
+    const older: TermedCommand = { kind: 'commit', step: STEP, term: 0 };
+    expect(await told(rank, [older, prepare(1, 1)])).toMatchObject([
+      READY,
+      { code: 'LEASE_LOST', details: { field: 'term', newest: '1' } },
+    ]);
+  });
+});
 
 describe('a rank that lost its lease', () => {
   it('serves no coordinator while it waits for another, and again when it has one', async () => {
     const store = new OneRankStore();
     const { rank } = await joined(store);
-    expect(await entered(rank)).toEqual({ kind: 'ready', epoch: 1 });
+    expect(await told(rank, [])).toEqual([READY]);
     store.revokeNow('a');
     const usurper = { member: 'b', controlAddress: 'b:1', tensorAddress: 'b:2' };
     await store.join({ ...usurper, protocolVersion: PROTOCOL_VERSION });
     const keepsIt = setInterval(() => void store.renew({ member: 'b', rank: 0, epoch: 0 }), LEASE_MS / 3);
     await vi.waitUntil(() => rank.rank === null);
-    expect(await entered(rank)).toMatchObject({ code: 'LEASE_LOST', message: 'this rank holds no lease' });
+    expect(await told(rank, [])).toMatchObject([{ code: 'LEASE_LOST', message: 'this rank holds no lease' }]);
     clearInterval(keepsIt);
     store.revokeNow('b');
     await vi.waitUntil(() => rank.rank === 0, { timeout: 5_000 });
-    expect(await entered(rank)).toEqual({ kind: 'ready', epoch: 1 });
+    expect(await told(rank, [])).toEqual([READY]);
   });
 
   it('and that no cluster takes again says so, and asks to be ended', async () => {
