@@ -33,7 +33,7 @@ const CONNECTIONS = 4;
 /** A call that waits for others, as a step does, is ended after so long. */
 const PATIENCE_MS = 100;
 /** No call may take longer than this to be ended by its server once its caller has. */
-const STUCK_MS = 20_000;
+const STUCK_MS = 60_000;
 /** A broken invariant's status. */
 const INTERNAL = 13;
 /** How often in a row a connection may be found ended. */

@@ -52,7 +52,7 @@ const DRAIN_MS = 30_000;
 /** How long V8 may keep pages that a collection emptied. */
 const GIVEN_BACK_MS = 30_000;
 const TIMEOUT = {
-  timeout: 60_000 + 2 * (REMEMBERED_MS + GIVEN_BACK_MS) + 150 * Math.max(CONTROL_MESSAGES, TENSOR_MESSAGES),
+  timeout: 120_000 + 2 * (REMEMBERED_MS + GIVEN_BACK_MS) + 150 * Math.max(CONTROL_MESSAGES, TENSOR_MESSAGES),
 };
 
 const INPUTS = stepInputs({ rows: 37, batch: 1, qHeads: 3, kvHeads: 1, headSize: 16 }, 4);

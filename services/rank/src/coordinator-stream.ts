@@ -222,6 +222,8 @@ export class CoordinatorStream {
     this.#sit(null);
     try {
       const seat = await takeSeat(plane, member, epoch, ranks, this.#connected, CONNECT_MS);
+      // A newer stream began meanwhile, and has had its own epoch entered (K1).
+      if (this.#events !== events) return;
       this.#sit(seat);
       logger.info({ member, rank: seat.rank, epoch }, 'epoch entered');
       events.push({ kind: 'ready', epoch });

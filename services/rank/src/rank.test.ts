@@ -14,13 +14,15 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { startRank, type Rank } from './rank.js';
 
 const LEASE_MS = 90;
+/** Where no lease is to be lost, on a machine that starves the process too. */
+const LONG_LEASE_MS = 60_000;
 
 /** A cluster of one rank, whose store can be told to admit another protocol version only, as after an upgrade. */
 class OneRankStore extends EmbeddedStore {
   upgraded = false;
 
-  constructor() {
-    super({ cpSize: 1, leaseMs: LEASE_MS });
+  constructor(leaseMs: number) {
+    super({ cpSize: 1, leaseMs });
   }
 
   override async join(request: JoinRequest) {
@@ -109,7 +111,7 @@ function prepare(ownerCount: number, cpSize: number): TermedCommand {
 
 describe('a rank that is told to prepare a step', () => {
   it('refuses one of more owners or ranks than its plan has', async () => {
-    const { rank } = await joined(new OneRankStore());
+    const { rank } = await joined(new OneRankStore(LONG_LEASE_MS));
     const refusedFor = (field: string): object => ({
       kind: 'vote',
       refusal: { code: 'PLAN_INVALID', details: { field } },
@@ -125,7 +127,7 @@ describe('a rank that is told to prepare a step', () => {
 
 describe('a coordinator whose command cannot be obeyed', () => {
   it('hears why its stream ends', async () => {
-    const { rank } = await joined(new OneRankStore());
+    const { rank } = await joined(new OneRankStore(LONG_LEASE_MS));
     const older: TermedCommand = { kind: 'commit', step: STEP, term: 0 };
     expect(await told(rank, [older, prepare(1, 1)])).toMatchObject([
       READY,
@@ -136,7 +138,7 @@ describe('a coordinator whose command cannot be obeyed', () => {
 
 describe('a rank that lost its lease', () => {
   it('serves no coordinator while it waits for another, and again when it has one', async () => {
-    const store = new OneRankStore();
+    const store = new OneRankStore(LEASE_MS);
     const { rank } = await joined(store);
     expect(await told(rank, [])).toEqual([READY]);
     store.revokeNow('a');
@@ -152,7 +154,7 @@ describe('a rank that lost its lease', () => {
   });
 
   it('and that no cluster takes again says so, and asks to be ended', async () => {
-    const store = new OneRankStore();
+    const store = new OneRankStore(LEASE_MS);
     const { rank, log, refused } = await joined(store);
     store.upgraded = true;
     store.revokeNow('a');
