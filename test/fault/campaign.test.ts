@@ -9,7 +9,11 @@ import { describeScenario, drawScenario, PROXIED_CP_SIZE, SMALL_SHAPE } from './
 
 /** `npm run test:faults -- --runs N --seed S` sets them. */
 const RUNS = Number(process.env['ULYSSES_TEST_FAULT_RUNS'] ?? 10);
-const FIRST_SEED = Number(process.env['ULYSSES_TEST_FAULT_SEED'] ?? 1);
+/**
+ * Of all starts the lowest whose ten seeds cover the most: every victim and every phase (from 1 on there is no `agree`), a
+ * rank killed in transfer and in compute, and one stopped in agree and in commit.
+ */
+const FIRST_SEED = Number(process.env['ULYSSES_TEST_FAULT_SEED'] ?? 9);
 
 let redis: RedisUnderTest;
 const clusters = new Map<number, FaultCluster>();

@@ -1,10 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { connect, UlyssesContextAttention, type AttentionResult } from '@ulysses/client';
-import { connectCoordinator, type ClusterStatus } from '@ulysses/rpc';
+import { RedisStore, openRedis } from '@ulysses/rendezvous';
+import { PROTOCOL_VERSION, connectCoordinator, type ClusterStatus } from '@ulysses/rpc';
+import { createLogger } from '@ulysses/runtime';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startRedis, type RedisProcess } from '../../scripts/start-redis.mjs';
+import { startProcess } from '../support/cluster.js';
 import { Parts } from '../support/parts.js';
 import { stepInputs } from '../support/step-inputs.js';
 
@@ -55,6 +59,32 @@ describe('parts that are started by hand', () => {
     );
     expect(membersOf(left).sort()).toEqual(others.map(({ member }) => member).sort());
     for (const part of [...others, coordinator]) expect(await part.end('SIGTERM')).toBe(0);
+  });
+});
+
+describe('a coordinator of another protocol version than the members', () => {
+  it('ends with an error that names both versions', async () => {
+    const cluster = randomUUID();
+    const rendezvous = `redis://127.0.0.1:${redis.port}`;
+    const tls = { redisCa: null, redisCert: null, redisKey: null };
+    const connection = openRedis(rendezvous, tls, createLogger({ name: 'older', level: 'silent' }));
+    const store = new RedisStore({ connection, cluster });
+    const older = { protocolVersion: 'older' };
+    const settings = { cpSize: 2, leaseMs: 60_000, ...older };
+    await store.configure(settings);
+    await store.join({ member: 'a', controlAddress: 'a:1', tensorAddress: 'a:2', ...older });
+    store.close();
+
+    const program = fileURLToPath(new URL('../../services/coordinator/dist/main.js', import.meta.url));
+    const where = ['--rendezvous', rendezvous, '--cluster', cluster];
+    const { child, log } = await startProcess([program, ...where, '--context-parallel-size', '2']);
+    const [code] = (await once(child, 'close')) as [number | null];
+    expect(code).toBe(1);
+    const said = log.map((line) => JSON.parse(line) as { msg: string; code?: string; reason?: string });
+    expect(said.find(({ msg }) => msg === 'leading refused')).toMatchObject({
+      code: 'UNSUPPORTED',
+      reason: `protocol_version is "${PROTOCOL_VERSION}", expected older, as the members of this cluster speak`,
+    });
   });
 });
 

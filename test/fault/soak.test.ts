@@ -15,7 +15,7 @@ const STEPS_PER_KILL = 10;
 /**
  * What a process may hold more from the second third of the steps to the last. What it holds alive after a collection: code
  * that still warms up, and less for each step than anything that a step leaves behind. What warms up does so within the first of
- * them, so that the allowance ends there: a leak of 64 KiB a step shows from 80 steps on, and one of 4 KiB in an hour.
+ * them, so that the allowance ends there: a leak of 64 KiB a step shows from 80 steps on, and one of 4 KiB from 2600 steps on.
  */
 const ALIVE_BYTES = 2 ** 20;
 const ALIVE_BYTES_PER_STEP = 24 * 2 ** 10;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { UlyssesError } from '@ulysses/errors';
+import { UlyssesError, toUlyssesError } from '@ulysses/errors';
 import {
   EmbeddedStore,
   LeaderLease,
@@ -53,6 +53,8 @@ export interface CoordinatorOptions extends ElasticitySettings {
   /** Null: the embedded rendezvous, and nobody else leads. */
   readonly redis: { readonly connection: RedisConnection; readonly cluster: string } | null;
   readonly logger: Logger;
+  /** The members in Redis speak another protocol version: this process can never lead them. */
+  readonly onRefused: (error: UlyssesError) => void;
 }
 
 export interface Coordinator {
@@ -159,10 +161,9 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
           onLost: leadNoMore,
         });
   if (lease === null) lead(0);
-  // A coordinator that may not say how many ranks there are, because the members speak another version, may not lead.
   const leasing =
     store instanceof RedisStore
-      ? configure(store, options, stop.signal).then(() => lease?.run(stop.signal))
+      ? configure(store, options, stop.signal).then((may) => (may ? lease?.run(stop.signal) : undefined))
       : Promise.resolve();
 
   const metricsServer =
@@ -197,20 +198,30 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
   };
 }
 
-/** Tells Redis the size and the lease, as soon as it can be reached. */
+/**
+ * Tells Redis the size and the lease, as soon as it can be reached. False: this coordinator may not, because the members speak
+ * another version, and so may not lead them.
+ */
 async function configure(
   store: RedisStore,
-  { cpSize, leaseMs, logger }: CoordinatorOptions,
+  { cpSize, leaseMs, logger, onRefused }: CoordinatorOptions,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   while (!signal.aborted) {
     try {
       await store.configure({ cpSize, leaseMs }, { signal });
-      return;
+      return true;
     } catch (thrown) {
-      const reason = thrown instanceof Error ? thrown.message : String(thrown);
-      logger.warn({ reason }, 'redis not configured');
+      const error = toUlyssesError(thrown);
+      const { code, message: reason } = error;
+      if (code === 'UNSUPPORTED') {
+        logger.error({ code, reason }, 'leading refused');
+        onRefused(error);
+        return false;
+      }
+      logger.warn({ code, reason }, 'redis not configured');
       await delay(CONFIGURE_PAUSE_MS, signal).catch(() => undefined);
     }
   }
+  return false;
 }

@@ -24,6 +24,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const config = readConfig(argv);
   const logger = createLogger({ name: 'coordinator', level: config.logLevel });
   logger.info({ ...config, rendezvous: maskRedisUrl(config.rendezvous) }, 'configuration');
+  const shutdown = handleShutdown({ logger, deadlineMs: config.drain + 2 * GRACE_MS });
   const coordinator = await startCoordinator({
     listen: config.listen,
     advertise: config.advertise,
@@ -46,8 +47,8 @@ async function main(argv: readonly string[]): Promise<void> {
     redis: openRendezvous(config, logger),
     calculators: await Calculators.load(config.gatherSizeCalculator),
     logger,
+    onRefused: ({ code }) => void shutdown.begin(`the cluster refuses this coordinator: ${code}`, 1),
   });
-  const shutdown = handleShutdown({ logger, deadlineMs: config.drain + 2 * GRACE_MS });
   shutdown.onShutdown('coordinator', () => coordinator.close(GRACE_MS));
   watchLauncher(() => void shutdown.begin('the launcher is gone', 1));
   const { address: controlAddress, metricsAddress } = coordinator;

@@ -57,6 +57,8 @@ def test_a_rank_that_does_not_answer_fails_the_step_in_a_way_that_is_repeated(di
         with pytest.raises(PeerLostError, match=r"did not answer|not up") as lost:
             connection.path.open_step(transfer, ranks, direct, time.monotonic() + 0.2)
         assert lost.value.peer == "rank 0"
+        assert (lost.value.field, lost.value.value) == ("rank", "0")
+        assert lost.value.expected == "a rank that serves until the step has ended"
 
 
 @has_native

@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster import TestCluster
 from ulysses_client.attention_step import QkvShards, forward
+from ulysses_client.call_limits import limits_from_now
 from ulysses_client.cluster import connect
 from ulysses_client.errors import (
     ConfigError,
@@ -24,6 +25,7 @@ from ulysses_client.errors import (
     UlyssesError,
     UnsupportedError,
 )
+from ulysses_client.replay import with_replay
 
 from .silent_peer import silent_peer
 from .test_exchange import inputs, view_of
@@ -104,6 +106,13 @@ def test_owners_that_disagree_hear_who_and_what(cluster: TestCluster) -> None:
         assert isinstance(error, StepMismatchError)
         assert error.field == "scale"
         assert error.peer == "owner 1"
+
+
+def test_a_call_without_time_makes_no_attempt_and_names_its_deadline() -> None:
+    with connect("127.0.0.1:1") as connection, pytest.raises(DeadlineError) as late:
+        with_replay(connection, 0, lambda _: pytest.fail("an attempt was made"), limits_from_now(0))
+    assert (late.value.field, late.value.expected) == ("deadline_ms", "at most 0 ms")
+    assert int(late.value.value or "") >= 0
 
 
 def test_a_missing_owner_is_named_at_the_deadline(cluster: TestCluster) -> None:
