@@ -89,7 +89,7 @@ export const OPTIONS = {
     default: availableParallelism(),
     help: 'Threads that the device may use.',
   }),
-  isa: choiceOption(['avx512', 'avx2', 'portable'], {
+  isa: choiceOption(['amx', 'avx512', 'avx2', 'portable'], {
     flag: 'isa',
     env: 'ULYSSES_ISA',
     default: null,

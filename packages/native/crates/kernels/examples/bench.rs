@@ -1,6 +1,6 @@
 //! Speed of the kernels on this machine: GFLOP per second, and the share of what its FMA units can do.
 //!
-//! `cargo run --release -p ulysses-kernels --example bench -- [--isa NAME] [--threads N]`, or `-- --peak` for that alone, as one
+//! `cargo run --release -p ulysses-kernels --example bench -- [--isa NAME] [--threads N] [--only TEXT]`, or `-- --peak` for that alone, as one
 //! number; `npm run bench:kernels` compares with PyTorch.
 //!
 //! FLOPs are the useful ones: 4 s² d forward and 10 s² d backward per head, half of that if causal. Seconds are the
@@ -24,6 +24,7 @@ struct Machine {
 
 fn main() {
     let mut machine = Machine { isa: Isa::detect(), threads: 1 };
+    let mut only = String::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
         if flag == "--peak" {
@@ -31,17 +32,21 @@ fn main() {
         }
         let value = arguments.next().unwrap_or_else(|| panic!("{flag} needs a value"));
         match flag.as_str() {
-            "--isa" => machine.isa = Isa::from_name(&value).expect("--isa is avx512, avx2 or portable"),
+            "--isa" => machine.isa = Isa::from_name(&value).expect("--isa is amx, avx512, avx2 or portable"),
             "--threads" => machine.threads = value.parse().expect("--threads is a number"),
-            _ => panic!("unknown flag {flag}, expected --isa, --threads or --peak"),
+            "--only" => only = value,
+            _ => panic!("unknown flag {flag}, expected --isa, --threads, --only or --peak"),
         }
     }
     println!("{}, {} thread(s), {HEADS} heads", machine.isa.name(), machine.threads);
     for (s, d) in [(4096, 64), (4096, 128), (1024, 64), (8190, 64)] {
         for causal in [false, true] {
-            Attention::<f32>::new("f32", s, d, causal).measure(machine);
-            Attention::<Bf16>::new("bf16", s, d, causal).measure(machine);
+            Attention::<f32>::new("f32", s, d, causal).measure(machine, &only);
+            Attention::<Bf16>::new("bf16", s, d, causal).measure(machine, &only);
         }
+    }
+    if !only.is_empty() {
+        return;
     }
     for [m, n, k] in [[1024, 1024, 1024], [512, 256, 256], [2048, 64, 64]] {
         measure_matmul(machine, m, n, k);
@@ -181,13 +186,18 @@ impl<T: Element> Attention<T> {
         unsafe { backward(pool, &params, &units, stop) }
     }
 
-    fn measure(&mut self, machine: Machine) {
-        let pool = Workspaces::new();
-        let seconds = best_of(machine.threads, || self.forward(&pool, machine));
-        report(machine, &format!("{} forward", self.name), 4.0 * self.flops, seconds);
-        let stop = AtomicBool::new(false);
-        let seconds = best_of(machine.threads, || self.backward(&pool, machine, &stop).expect("backward"));
-        report(machine, &format!("{} backward", self.name), 10.0 * self.flops, seconds);
+    fn measure(&mut self, machine: Machine, only: &str) {
+        let [forward, backward] = ["forward", "backward"].map(|pass| format!("{} {pass}", self.name));
+        let (pool, stop) = (Workspaces::new(), AtomicBool::new(false));
+        if forward.contains(only) {
+            let seconds = best_of(machine.threads, || self.forward(&pool, machine));
+            report(machine, &forward, 4.0 * self.flops, seconds);
+        }
+        if backward.contains(only) {
+            self.forward(&pool, machine);
+            let seconds = best_of(machine.threads, || self.backward(&pool, machine, &stop).expect("backward"));
+            report(machine, &backward, 10.0 * self.flops, seconds);
+        }
     }
 }
 

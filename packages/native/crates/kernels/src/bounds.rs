@@ -41,6 +41,19 @@ impl<'a> Lanes<'a> {
         all
     }
 
+    /// The keys that every lane sees, of those that were set.
+    pub(crate) fn common(&self) -> Range<usize> {
+        let begin = self.lo.iter().fold(0.0, |a: f32, b| a.max(*b));
+        let end = self.hi.iter().fold(f32::INFINITY, |a, b| a.min(*b));
+        begin as usize..end.max(begin) as usize
+    }
+
+    /// Lanes from `lane` on, which have no row, see nothing of `keys`.
+    pub(crate) fn hide_from(&mut self, lane: usize, keys: &Range<usize>) {
+        self.lo[lane..].fill(keys.end as f32);
+        self.hi[lane..].fill(keys.start as f32);
+    }
+
     pub(crate) fn sees(&self, lane: usize, key: usize) -> bool {
         (self.lo[lane]..self.hi[lane]).contains(&(key as f32))
     }
@@ -78,9 +91,17 @@ mod tests {
         let mut lanes = Lanes::new(&mut lo, &mut hi);
         assert!(lanes.set(&[0, 100, 12, 18], 10, &(2..8)));
         assert!(!lanes.set(&[13, 15, 5, 5, 0, 12], 10, &(2..8)));
-        let seen = |lane| (0..10).filter(|&key| lanes.sees(lane, key)).collect::<Vec<_>>();
+        fn seen_by(lanes: &Lanes, lane: usize) -> Vec<usize> {
+            (0..10).filter(|&key| lanes.sees(lane, key)).collect()
+        }
+        let seen = |lane| seen_by(&lanes, lane);
         assert_eq!(seen(0), [3, 4]);
         assert!(seen(1).is_empty() && seen(2).is_empty());
         assert_eq!(seen(3), [2, 3, 4, 5, 6, 7]);
+        assert!(lanes.common().is_empty());
+        assert!(!lanes.set(&[0, 17, 13, 18], 10, &(2..8)));
+        assert_eq!(lanes.common(), 3..7);
+        lanes.hide_from(3, &(2..8));
+        assert!(lanes.common().is_empty() && seen_by(&lanes, 3).is_empty() && seen_by(&lanes, 1) == [3, 4, 5, 6, 7]);
     }
 }

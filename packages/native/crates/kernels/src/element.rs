@@ -5,6 +5,13 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     fn to_f32(self) -> f32;
     /// Rounds to nearest, ties to even; NaN stays NaN.
     fn from_f32(value: f32) -> Self;
+    /// Whether it is a bfloat16, the type that tiles are made of.
+    const IS_BF16: bool = false;
+    /// Rounded to bfloat16; itself if it is one.
+    #[inline(always)]
+    fn to_bf16(self) -> Bf16 {
+        Bf16::from_f32(self.to_f32())
+    }
 }
 
 /// The bits of a bfloat16.
@@ -30,6 +37,13 @@ impl Element for f32 {
 }
 
 impl Element for Bf16 {
+    const IS_BF16: bool = true;
+
+    #[inline(always)]
+    fn to_bf16(self) -> Bf16 {
+        self
+    }
+
     #[inline(always)]
     fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.0) << 16)

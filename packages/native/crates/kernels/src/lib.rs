@@ -34,6 +34,8 @@ mod parallel;
 mod rows;
 #[cfg(test)]
 mod tile_shapes;
+#[expect(unsafe_code, reason = "multiplies what it has checked")]
+mod tiles;
 mod workspace;
 
 pub use attention::{AttentionParams, BackwardUnit, ForwardUnit, MAX_HEAD_SIZE};

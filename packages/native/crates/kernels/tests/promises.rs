@@ -4,7 +4,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use support::grid::Grid;
 use support::reference::reference;
-use support::{Case, Mask, Problem, isas};
+use support::{Case, Mask, Problem, Rounding, isas};
 use ulysses_kernels::{
     AttentionParams, Bf16, Element, Error, ForwardUnit, Isa, Strided, Workspaces, backward, forward,
 };
@@ -73,39 +73,46 @@ fn rows_that_see_nothing_get_zeros_and_change_nothing() {
     }
 }
 
-/// Asserts that exactly those values are finite which are so by the definition.
-fn check_finite<T: Element>(what: &str, expected: &[f64], actual: &Grid<T>) {
+/// Asserts that exactly those values are finite which are so by the definition, and about what they are.
+fn check_finite<T: Rounding>(what: &str, expected: &[f64], actual: &Grid<T>, unit: f64) {
+    let tolerance = if unit == f32::UNIT { 1e-4 } else { 8.0 * unit };
     for (i, (expected, actual)) in expected.iter().zip(actual.to_f64()).enumerate() {
         assert_eq!(expected.is_finite(), actual.is_finite(), "{what} {i}: {actual}, expected {expected}");
-        assert!(!expected.is_finite() || (expected - actual).abs() < 1e-4, "{what} {i}: {actual}, expected {expected}");
+        let near = (expected - actual).abs() < tolerance;
+        assert!(!expected.is_finite() || near, "{what} {i}: {actual}, expected {expected}");
     }
 }
 
 #[test]
 fn what_is_not_finite_reaches_those_who_see_it_and_nobody_else() {
+    check_not_finite::<f32>();
+    check_not_finite::<Bf16>();
+}
+
+fn check_not_finite<T: Rounding>() {
     let masks = [Mask::Full, Mask::Prefix(100), Mask::Causal, Mask::Window(70), Mask::Packed(3), Mask::Random];
     let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     for (isa, mask) in isas().flat_map(|isa| masks.map(|mask| (isa, mask))) {
         for (tensor, value) in (0..4).flat_map(|tensor| values.map(|value| (tensor, value))) {
             let case = Case { d: 5, rows: 101, kv_rows: 211, mask };
-            let mut problem = Problem::<f32>::new(case, 3);
+            let mut problem = Problem::<T>::new(case, 3);
             let target = [&mut problem.k, &mut problem.v];
             match tensor {
-                0 | 1 => target.into_iter().nth(tensor).unwrap().row_mut(77)[2] = value,
-                2 => problem.q[0].row_mut(61)[2] = value,
-                _ => problem.dout[1].row_mut(61)[2] = value,
+                0 | 1 => target.into_iter().nth(tensor).unwrap().row_mut(77)[2] = T::from_f32(value),
+                2 => problem.q[0].row_mut(61)[2] = T::from_f32(value),
+                _ => problem.dout[1].row_mut(61)[2] = T::from_f32(value),
             }
             let expected = reference(&problem);
             problem.forward(&Workspaces::new(), isa, 1).unwrap();
             problem.backward(&Workspaces::new(), isa, 1).unwrap();
             let what = format!("{isa:?} {mask:?}, {value} in {}:", ["k", "v", "q", "dout"][tensor]);
             for head in 0..2 {
-                check_finite(&format!("{what} out"), &expected.out[head].value, &problem.out[head]);
-                check_finite(&format!("{what} lse"), &expected.lse[head].value, &problem.lse[head]);
-                check_finite(&format!("{what} dq"), &expected.dq[head].value, &problem.dq[head]);
+                check_finite(&format!("{what} out"), &expected.out[head].value, &problem.out[head], T::UNIT);
+                check_finite(&format!("{what} lse"), &expected.lse[head].value, &problem.lse[head], T::UNIT);
+                check_finite(&format!("{what} dq"), &expected.dq[head].value, &problem.dq[head], T::UNIT);
             }
-            check_finite(&format!("{what} dk"), &expected.dk.value, &problem.dk);
-            check_finite(&format!("{what} dv"), &expected.dv.value, &problem.dv);
+            check_finite(&format!("{what} dk"), &expected.dk.value, &problem.dk, T::UNIT);
+            check_finite(&format!("{what} dv"), &expected.dv.value, &problem.dv, T::UNIT);
         }
     }
 }

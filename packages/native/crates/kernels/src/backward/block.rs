@@ -1,32 +1,35 @@
+use super::by_tiles;
 use super::queries::{QueryTile, row_stride};
 use crate::Element;
 use crate::bounds::{Lanes, hull};
-use crate::exp2::exp2;
 use crate::isa::{Kernel, Simd};
-use crate::micro::{Product, ROWS, Start};
+use crate::micro::{Product, Start};
 use crate::pack::{columns_to_panels, groups, rows_to_panels};
 use crate::parallel::Halt;
 use crate::rows::Rows;
+use crate::tiles::{Tiles, columns_to_tiles, element, rows_to_tiles, slots};
 use crate::workspace::Cutter;
 use std::ops::Range;
 
 /// What a thread works in.
 pub(crate) struct Scratch<'m> {
-    /// `[key / ROWS][d][ROWS]`.
-    k_rows: &'m mut [f32],
-    v_rows: &'m mut [f32],
-    /// `[d / ROWS][key][ROWS]`.
-    k_columns: &'m mut [f32],
-    /// `[key][BACKWARD_QUERIES]`: scores, then P; and dP, then dS.
-    p: &'m mut [f32],
-    ds: &'m mut [f32],
-    lanes: Lanes<'m>,
+    /// `[key / ROWS][d][ROWS]`. With tiles: rows as A's rows.
+    pub k_rows: &'m mut [f32],
+    pub v_rows: &'m mut [f32],
+    /// `[d / ROWS][key][ROWS]`. With tiles: columns as A's rows.
+    pub k_columns: &'m mut [f32],
+    /// `[key][BACKWARD_QUERIES]`: scores, then P; and dP, then dS. With tiles as `by_tiles` says.
+    pub p: &'m mut [f32],
+    pub ds: &'m mut [f32],
+    pub lanes: Lanes<'m>,
 }
 
 impl<'m> Scratch<'m> {
     fn sizes<S: Simd>(d: usize) -> [usize; 7] {
         let (rows, tile) = (S::BACKWARD_KEYS * d, S::BACKWARD_KEYS * S::BACKWARD_QUERIES);
-        let columns = S::BACKWARD_KEYS * d.next_multiple_of(ROWS);
+        let columns = S::BACKWARD_KEYS * d.next_multiple_of(S::ROWS);
+        let packed = slots(S::BACKWARD_KEYS, d);
+        let [rows, columns] = if S::TILES { [packed; 2] } else { [rows, columns] };
         [rows, rows, columns, tile, tile, S::WIDTH, S::WIDTH]
     }
 
@@ -51,7 +54,7 @@ pub(crate) struct KeyGradient<'m> {
 
 impl<'m> KeyGradient<'m> {
     fn floats_of<S: Simd>(keys: usize, d: usize) -> usize {
-        keys.next_multiple_of(ROWS) * row_stride::<S>(d)
+        keys.next_multiple_of(S::ROWS) * row_stride::<S>(d)
     }
 
     /// Floats of the blocks that cover `seen`.
@@ -82,6 +85,8 @@ pub(crate) struct Differentiate<'s, 'a, 'm, 'w, T> {
     /// The block's rows.
     pub k: Rows<'a, T>,
     pub v: Rows<'a, T>,
+    /// Makes scores logarithms to the base 2.
+    pub factor: f32,
     pub tiles: &'s [QueryTile<'m>],
     pub gradient: &'s mut KeyGradient<'m>,
     pub scratch: &'s mut Scratch<'w>,
@@ -94,14 +99,21 @@ impl<T: Element> Kernel for Differentiate<'_, '_, '_, '_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let scratch = self.scratch;
-        let extent = self.gradient.keys.next_multiple_of(ROWS);
+        let extent = self.gradient.keys.next_multiple_of(S::ROWS);
         let d = self.k.width();
-        rows_to_panels(self.k, ROWS, d, 1.0, scratch.k_rows);
-        rows_to_panels(self.v, ROWS, d, 1.0, scratch.v_rows);
-        let finite = columns_to_panels(self.k, ROWS, extent, scratch.k_columns) == self.k.len();
+        let finite = if S::TILES {
+            rows_to_tiles(simd, self.k, false, scratch.k_rows);
+            rows_to_tiles(simd, self.v, false, scratch.v_rows);
+            columns_to_tiles(simd, self.k, true, scratch.k_columns)
+        } else {
+            rows_to_panels(self.k, S::ROWS, d, 1.0, scratch.k_rows);
+            rows_to_panels(self.v, S::ROWS, d, 1.0, scratch.v_rows);
+            columns_to_panels(self.k, S::ROWS, extent, scratch.k_columns)
+        };
+        let finite = finite == self.k.len();
         self.gradient.dk.fill(0.0);
         self.gradient.dv.fill(0.0);
-        let mut block = Block { scratch, gradient: self.gradient, finite, d, halt: self.halt };
+        let mut block = Block { scratch, gradient: self.gradient, finite, d, factor: self.factor, halt: self.halt };
         for tile in self.tiles {
             if self.halt.raised() {
                 return;
@@ -111,20 +123,21 @@ impl<T: Element> Kernel for Differentiate<'_, '_, '_, '_, T> {
     }
 }
 
-struct Block<'s, 'm, 'w> {
-    scratch: &'s mut Scratch<'w>,
-    gradient: &'s mut KeyGradient<'m>,
+pub(super) struct Block<'s, 'm, 'w> {
+    pub scratch: &'s mut Scratch<'w>,
+    pub gradient: &'s mut KeyGradient<'m>,
     /// Whether every element of k is finite.
     finite: bool,
-    d: usize,
+    pub d: usize,
+    pub factor: f32,
     halt: &'s Halt<'s>,
 }
 
-/// The part of a tile that a block meets: keys counted from the block's first, whole row groups but for the end;
-/// and panels.
-struct Meeting {
-    keys: Range<usize>,
-    panels: Range<usize>,
+/// The part of a tile that a block meets: keys counted from the block's first, whole row groups but for the end, and
+/// with tiles there too; and panels.
+pub(super) struct Meeting {
+    pub keys: Range<usize>,
+    pub panels: Range<usize>,
 }
 
 impl Block<'_, '_, '_> {
@@ -143,7 +156,8 @@ impl Block<'_, '_, '_> {
         let mut met = (0..panels.len()).zip(panels).filter(|(_, bounds)| !self.seen(bounds).is_empty());
         let first = met.next()?.0;
         let last = met.next_back().map_or(first, |(panel, _)| panel);
-        let keys = keys.start / ROWS * ROWS..keys.end;
+        let end = if S::TILES { keys.end.next_multiple_of(S::ROWS) } else { keys.end };
+        let keys = keys.start / S::ROWS * S::ROWS..end;
         Some(Meeting { keys, panels: first..last + 1 })
     }
 
@@ -160,23 +174,36 @@ impl Block<'_, '_, '_> {
             return;
         };
         let mut all = true;
+        let tiles = Tiles::new(simd);
         for panel in meeting.panels.clone() {
-            self.scores(simd, tile, &meeting, panel);
-            all &= self.probabilities(simd, tile, &meeting, panel);
+            all &= if S::TILES {
+                self.scores_by_tiles(&tiles, tile, &meeting, panel);
+                self.probabilities_by_tiles(simd, tile, &meeting, panel)
+            } else {
+                self.scores(simd, tile, &meeting, panel);
+                self.probabilities(simd, tile, &meeting, panel)
+            };
         }
         // Products may touch pairs that do not see each other, as 0 times something, which must then be finite.
         // Row groups reach past the last key that is seen, up to the block's end.
-        all &= meeting.keys.end.is_multiple_of(ROWS) || meeting.keys.end == keys;
+        all &= meeting.keys.end.is_multiple_of(S::ROWS) || meeting.keys.end == keys;
         let finite = self.finite && tile.finite;
         if !all && !finite {
             return self.add_visible::<S>(tile, &meeting);
         }
-        self.add_to_keys(simd, tile, &meeting);
-        self.add_to_queries(simd, tile, &meeting);
+        if S::TILES {
+            self.add_to_keys_by_tiles(&tiles, tile, &meeting);
+            // A turn may have to be waited for, which is not for a thread whose tiles are in use.
+            drop(tiles);
+            self.add_to_queries_by_tiles(simd, tile, &meeting);
+        } else {
+            self.add_to_keys(simd, tile, &meeting);
+            self.add_to_queries(simd, tile, &meeting);
+        }
     }
 
     #[inline(always)]
-    fn turn<S: Simd>(&self, tile: &QueryTile, change: impl FnOnce(&mut [f32])) {
+    pub(super) fn turn<S: Simd>(&self, tile: &QueryTile, change: impl FnOnce(&mut [f32])) {
         tile.dq.take(self.gradient.begin / S::BACKWARD_KEYS, self.halt, |dq| change(dq));
     }
 
@@ -187,14 +214,14 @@ impl Block<'_, '_, '_> {
         let Scratch { k_rows, v_rows, p, ds, .. } = &mut *self.scratch;
         let products = [(k_rows, &tile.q_lanes, p), (v_rows, &tile.dout_lanes, ds)];
         for (a, b, c) in products {
-            for key in meeting.keys.clone().step_by(ROWS) {
+            for key in meeting.keys.clone().step_by(S::ROWS) {
                 simd.invoke(Product {
-                    rows: ROWS,
+                    rows: S::ROWS,
                     columns: width,
                     depth: d,
                     a: &a[key * d..],
                     a_row: 1,
-                    a_step: ROWS,
+                    a_step: S::ROWS,
                     b: &b[panel * d * width..],
                     b_step: width,
                     c: &mut c[key * S::BACKWARD_QUERIES + panel * width..],
@@ -219,7 +246,7 @@ impl Block<'_, '_, '_> {
             let (lse, delta) = (simd.load(tile.lse, first + at), simd.load(tile.delta, first + at));
             for key in keys.clone() {
                 let place = key * S::BACKWARD_QUERIES + first + at;
-                let mut probability = exp2(simd, simd.sub(simd.load(p, place), lse));
+                let mut probability = simd.exp2(simd.sub(simd.load(p, place), lse));
                 let mut slope = simd.mul(probability, simd.sub(simd.load(ds, place), delta));
                 if !all {
                     probability = lanes.select(simd, at, key, probability, zero);
@@ -229,7 +256,7 @@ impl Block<'_, '_, '_> {
                 simd.store(ds, place, slope);
             }
         }
-        for key in keys.end..keys.end.next_multiple_of(ROWS) {
+        for key in keys.end..keys.end.next_multiple_of(S::ROWS) {
             let place = key * S::BACKWARD_QUERIES + first;
             p[place..place + S::WIDTH].fill(0.0);
             ds[place..place + S::WIDTH].fill(0.0);
@@ -247,9 +274,9 @@ impl Block<'_, '_, '_> {
         let products = [(&scratch.p, &tile.dout_rows, &mut gradient.dv), (&scratch.ds, &tile.q_rows, &mut gradient.dk)];
         for (a, b, c) in products {
             for column in (0..stride).step_by(S::WIDTH) {
-                for key in meeting.keys.clone().step_by(ROWS) {
+                for key in meeting.keys.clone().step_by(S::ROWS) {
                     simd.invoke(Product {
-                        rows: ROWS,
+                        rows: S::ROWS,
                         columns: S::WIDTH.min(stride - column),
                         depth,
                         a: &a[key * S::BACKWARD_QUERIES + first..],
@@ -270,8 +297,8 @@ impl Block<'_, '_, '_> {
     #[inline(always)]
     fn add_to_queries<S: Simd>(&mut self, simd: S, tile: &QueryTile, meeting: &Meeting) {
         let (d, width, keys) = (self.d, S::WIDTH, &meeting.keys);
-        let panel_floats = d.next_multiple_of(ROWS) * width;
-        let extent = self.gradient.keys.next_multiple_of(ROWS);
+        let panel_floats = d.next_multiple_of(S::ROWS) * width;
+        let extent = self.gradient.keys.next_multiple_of(S::ROWS);
         let (k_columns, ds) = (&*self.scratch.k_columns, &*self.scratch.ds);
         self.turn::<S>(tile, |dq| {
             for panel in meeting.panels.clone() {
@@ -280,9 +307,9 @@ impl Block<'_, '_, '_> {
                         rows,
                         columns: width,
                         depth: keys.len(),
-                        a: &k_columns[column * extent + keys.start * ROWS..],
+                        a: &k_columns[column * extent + keys.start * S::ROWS..],
                         a_row: 1,
-                        a_step: ROWS,
+                        a_step: S::ROWS,
                         b: &ds[keys.start * S::BACKWARD_QUERIES + panel * width..],
                         b_step: S::BACKWARD_QUERIES,
                         c: &mut dq[panel * panel_floats + column * width..],
@@ -307,21 +334,32 @@ impl Block<'_, '_, '_> {
                 keys.filter(move |key| sees.contains(&((begin + key) as i32))).map(move |key| (row, key))
             })
         };
-        let place = |row: usize, key: usize| key * S::BACKWARD_QUERIES + row;
+        let value = |of: &[f32], row: usize, key: usize| {
+            if S::TILES { by_tiles::value::<S>(of, row, key) } else { of[key * S::BACKWARD_QUERIES + row] }
+        };
+        let query = |of: &[f32], row: usize, c: usize| {
+            if S::TILES { element(of, d, false, (row, c)) } else { of[row * stride + c] }
+        };
         for (row, key) in pairs() {
-            let (p, ds) = (self.scratch.p[place(row, key)], self.scratch.ds[place(row, key)]);
+            let (p, ds) = (value(self.scratch.p, row, key), value(self.scratch.ds, row, key));
             for c in 0..d {
-                self.gradient.dv[key * stride + c] += p * tile.dout_rows[row * stride + c];
-                self.gradient.dk[key * stride + c] += ds * tile.q_rows[row * stride + c];
+                self.gradient.dv[key * stride + c] += p * query(tile.dout_rows, row, c);
+                self.gradient.dk[key * stride + c] += ds * query(tile.q_rows, row, c);
             }
         }
-        let panel_floats = d.next_multiple_of(ROWS) * width;
+        let panel_floats = d.next_multiple_of(S::ROWS) * width;
+        let k_columns = &*self.scratch.k_columns;
+        let extent = self.gradient.keys.next_multiple_of(S::ROWS);
         self.turn::<S>(tile, |dq| {
             for (row, key) in pairs() {
-                let ds = self.scratch.ds[place(row, key)];
+                let ds = value(self.scratch.ds, row, key);
                 let to = &mut dq[row / width * panel_floats + row % width..];
                 for c in 0..d {
-                    let k = self.scratch.k_rows[key / ROWS * ROWS * d + c * ROWS + key % ROWS];
+                    let k = if S::TILES {
+                        element(k_columns, d, true, (key, c))
+                    } else {
+                        k_columns[c / S::ROWS * S::ROWS * extent + key * S::ROWS + c % S::ROWS]
+                    };
                     to[c * width] += ds * k;
                 }
             }

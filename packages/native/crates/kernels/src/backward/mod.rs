@@ -10,6 +10,8 @@
 #[deny(unsafe_code)]
 mod block;
 #[deny(unsafe_code)]
+mod by_tiles;
+#[deny(unsafe_code)]
 mod queries;
 
 use crate::attention::check_params;
@@ -21,6 +23,7 @@ use crate::workspace::Cutter;
 use crate::{AttentionParams, BackwardUnit, Element, Error, Workspaces};
 use block::{Differentiate, KeyGradient, Scratch};
 use queries::{PackQueries, QueryTile, StoreQueryGradient, row_stride};
+use std::f32::consts::LOG2_E;
 use std::sync::atomic::AtomicBool;
 
 /// Floats that a wave may take: 64 MiB.
@@ -55,6 +58,7 @@ pub(crate) struct Backward<'a, T> {
 
 impl<T: Element> Kernel for Backward<'_, T> {
     type Output = Result<(), Error>;
+    const TILES: bool = T::IS_BF16;
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) -> Result<(), Error> {
@@ -168,7 +172,8 @@ impl<T: Element> Backward<'_, T> {
             // SAFETY: `backward`'s caller vouches for the unit's operands.
             let [k, v] = [unit.k, unit.v].map(|rows| unsafe { Rows::new(rows, unit.kv_rows, d) });
             let [k, v] = [k, v].map(|rows| rows.part(gradient.begin, gradient.keys));
-            simd.invoke(Differentiate { k, v, tiles, gradient, scratch, halt: self.halt });
+            let factor = self.params.scale * LOG2_E;
+            simd.invoke(Differentiate { k, v, factor, tiles, gradient, scratch, halt: self.halt });
         })
     }
 

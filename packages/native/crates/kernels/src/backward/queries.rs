@@ -2,10 +2,10 @@
 use crate::Element;
 use crate::bounds::hull;
 use crate::isa::{Kernel, Simd};
-use crate::micro::ROWS;
 use crate::pack::{convert, copy_rows, lane_to_row, rows_to_panels};
 use crate::parallel::Turns;
 use crate::rows::{Rows, RowsMut};
+use crate::tiles::{columns_to_tiles, rows_to_tiles, slots};
 use crate::workspace::Cutter;
 use std::f32::consts::LOG2_E;
 
@@ -13,10 +13,10 @@ use std::f32::consts::LOG2_E;
 pub(crate) struct QueryTile<'m> {
     pub rows: usize,
     pub bounds: &'m [i32],
-    /// `[panel][d][WIDTH]`: q times scale times log2(e), and dout.
+    /// `[panel][d][WIDTH]`: q times scale times log2(e), and dout. With tiles: rows as columns, q as it is.
     pub q_lanes: &'m mut [f32],
     pub dout_lanes: &'m mut [f32],
-    /// `[row][stride]`.
+    /// `[row][stride]`. With tiles: rows along the depth, columns as columns.
     pub q_rows: &'m mut [f32],
     pub dout_rows: &'m mut [f32],
     /// `[panel][WIDTH]`: lse to the base 2, and dout . out.
@@ -30,13 +30,14 @@ pub(crate) struct QueryTile<'m> {
 
 /// Elements from one packed row to the next.
 pub(crate) fn row_stride<S: Simd>(d: usize) -> usize {
-    d.next_multiple_of(S::LANES)
+    d.next_multiple_of(if S::TILES { S::ROWS } else { S::LANES })
 }
 
 fn sizes<S: Simd>(rows: usize, d: usize) -> [usize; 7] {
     let lanes = rows.next_multiple_of(S::WIDTH);
-    let (panels, packed_rows) = (lanes * d, rows * row_stride::<S>(d));
-    let dq = lanes * d.next_multiple_of(ROWS);
+    let (panels, packed_rows) =
+        if S::TILES { (slots(rows, d), slots(rows, d)) } else { (lanes * d, rows * row_stride::<S>(d)) };
+    let dq = lanes * d.next_multiple_of(S::ROWS);
     [panels, panels, packed_rows, packed_rows, lanes, lanes, dq]
 }
 
@@ -80,21 +81,29 @@ impl<T: Element> Kernel for PackQueries<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, simd: S) {
         let tile = self.tile;
         let (d, stride) = (self.q.width(), row_stride::<S>(self.q.width()));
-        rows_to_panels(self.q, S::WIDTH, d, self.scale * LOG2_E, tile.q_lanes);
-        rows_to_panels(self.dout, S::WIDTH, d, 1.0, tile.dout_lanes);
-        let finite = copy_rows(self.q, stride, tile.q_rows);
-        tile.finite = copy_rows(self.dout, stride, tile.dout_rows) & finite;
+        if S::TILES {
+            rows_to_tiles(simd, self.q, true, tile.q_lanes);
+            rows_to_tiles(simd, self.dout, true, tile.dout_lanes);
+            let finite = columns_to_tiles(simd, self.q, false, tile.q_rows);
+            tile.finite = finite.min(columns_to_tiles(simd, self.dout, false, tile.dout_rows)) == tile.rows;
+        } else {
+            rows_to_panels(self.q, S::WIDTH, d, self.scale * LOG2_E, tile.q_lanes);
+            rows_to_panels(self.dout, S::WIDTH, d, 1.0, tile.dout_lanes);
+            let finite = copy_rows(self.q, stride, tile.q_rows);
+            tile.finite = copy_rows(self.dout, stride, tile.dout_rows) & finite;
+        }
         // Lanes without a row get P = 2^-inf = 0.
         tile.lse.fill(f32::INFINITY);
         tile.delta.fill(0.0);
-        let mut out = [0.0; crate::MAX_HEAD_SIZE];
+        let [mut out, mut dout] = [[0.0; crate::MAX_HEAD_SIZE]; 2];
         for row in 0..tile.rows {
             convert(self.out.row(row), &mut out[..d]);
+            convert(self.dout.row(row), &mut dout[..d]);
             tile.lse[row] = self.lse.row(row)[0] * LOG2_E;
-            tile.delta[row] = dot(&tile.dout_rows[row * stride..][..d], &out[..d]);
+            tile.delta[row] = dot(&dout[..d], &out[..d]);
         }
         tile.dq.get_mut().fill(0.0);
     }
@@ -126,7 +135,7 @@ impl<T: Element> Kernel for StoreQueryGradient<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, _: S) {
-        let panel_floats = self.to.width().next_multiple_of(ROWS) * S::WIDTH;
+        let panel_floats = self.to.width().next_multiple_of(S::ROWS) * S::WIDTH;
         for row in 0..self.rows {
             let panel = &self.dq[row / S::WIDTH * panel_floats..];
             lane_to_row(panel, S::WIDTH, row % S::WIDTH, self.scale, self.to.row_mut(row));

@@ -1,9 +1,9 @@
 //! Keys and values of forward units, packed once for all query tiles and for all units that share them.
 use crate::bounds::hull;
 use crate::isa::{Kernel, Simd};
-use crate::micro::ROWS;
 use crate::pack::{columns_to_panels, rows_to_panels};
 use crate::rows::Rows;
+use crate::tiles::{columns_to_tiles, element, rows_to_tiles, slots};
 use crate::workspace::Cutter;
 use crate::{Element, ForwardUnit};
 use std::collections::HashMap;
@@ -69,27 +69,31 @@ fn blocks<S: Simd>(seen: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn floats<S: Simd>(seen: &Range<usize>, d: usize) -> usize {
-    blocks::<S>(seen).map(|keys| space(keys.len(), d)).sum()
+    blocks::<S>(seen).map(|keys| space::<S>(keys.len(), d)).sum()
 }
 
 /// Floats of k and of v, packed.
-fn sizes(keys: usize, d: usize) -> [usize; 2] {
-    let keys = keys.next_multiple_of(ROWS);
-    [keys * d, keys * d.next_multiple_of(ROWS)]
+fn sizes<S: Simd>(keys: usize, d: usize) -> [usize; 2] {
+    if S::TILES {
+        return [slots(keys, d); 2];
+    }
+    let keys = keys.next_multiple_of(S::ROWS);
+    [keys * d, keys * d.next_multiple_of(S::ROWS)]
 }
 
-fn space(keys: usize, d: usize) -> usize {
-    sizes(keys, d).into_iter().map(Cutter::space).sum()
+fn space<S: Simd>(keys: usize, d: usize) -> usize {
+    sizes::<S>(keys, d).into_iter().map(Cutter::space).sum()
 }
 
-/// A block of keys: k in panels of rows, v in panels of columns.
+/// A block of keys: k in panels of rows, v in panels of columns. With tiles: rows of k as A's rows, columns of v as A's
+/// rows.
 pub(crate) struct KeyBlock<'m> {
     /// The first key's row, and how many follow it.
     pub begin: usize,
     pub keys: usize,
     pub k: &'m mut [f32],
     pub v: &'m mut [f32],
-    /// Keys before the first whose value is not finite.
+    /// Keys before the first whose value is not finite; those that fill the last row group count as finite.
     pub finite: usize,
 }
 
@@ -97,15 +101,34 @@ impl<'m> KeyBlock<'m> {
     /// The blocks that cover `seen`, still to be packed.
     pub(crate) fn cut<S: Simd>(seen: &Range<usize>, d: usize, memory: &mut Cutter<'m>) -> Vec<KeyBlock<'m>> {
         let block = |keys: Range<usize>| {
-            let [k, v] = sizes(keys.len(), d).map(|len| memory.cut(len));
+            let [k, v] = sizes::<S>(keys.len(), d).map(|len| memory.cut(len));
             KeyBlock { begin: keys.start, keys: keys.len(), k, v, finite: 0 }
         };
         blocks::<S>(seen).map(block).collect()
     }
 
+    /// The keys, counted from the block's first, that rows with these bounds see, and all between them; from a whole row
+    /// group on, and with tiles to the end of one.
+    #[inline(always)]
+    pub(crate) fn seen<S: Simd>(&self, bounds: &[i32]) -> Range<usize> {
+        let seen = hull(bounds);
+        let end = seen.end.saturating_sub(self.begin).min(self.keys);
+        let begin = seen.start.saturating_sub(self.begin) / S::ROWS * S::ROWS;
+        begin..if S::TILES { end.next_multiple_of(S::ROWS) } else { end }
+    }
+
+    /// Element c of the key's value.
+    pub(crate) fn value<S: Simd>(&self, key: usize, c: usize) -> f32 {
+        let extent = self.extent::<S>();
+        if S::TILES {
+            return element(self.v, 2 * self.v.len() / extent, true, (key, c));
+        }
+        self.v[c / S::ROWS * S::ROWS * extent + c % S::ROWS + key * S::ROWS]
+    }
+
     /// Keys to the next value panel.
-    pub(crate) fn extent(&self) -> usize {
-        self.keys.next_multiple_of(ROWS)
+    pub(crate) fn extent<S: Simd>(&self) -> usize {
+        self.keys.next_multiple_of(S::ROWS)
     }
 }
 
@@ -120,12 +143,18 @@ impl<T: Element> Kernel for PackKeys<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let extent = self.block.extent();
+    fn run<S: Simd>(self, simd: S) {
         let block = self.block;
-        let (begin, keys) = (block.begin, block.keys);
-        rows_to_panels(self.k.part(begin, keys), ROWS, self.k.width(), 1.0, block.k);
-        block.finite = columns_to_panels(self.v.part(begin, keys), ROWS, extent, block.v);
+        let extent = block.extent::<S>();
+        let [k, v] = [self.k, self.v].map(|rows| rows.part(block.begin, block.keys));
+        let finite = if S::TILES {
+            rows_to_tiles(simd, k, false, block.k);
+            columns_to_tiles(simd, v, true, block.v)
+        } else {
+            rows_to_panels(k, S::ROWS, k.width(), 1.0, block.k);
+            columns_to_panels(v, S::ROWS, extent, block.v)
+        };
+        block.finite = if finite == block.keys { extent } else { finite };
     }
 }
 

@@ -10,6 +10,8 @@
 //! 2. Nothing that a tile does not see changes its results: not which units share its packed keys, either.
 //! 3. A row's maximum may lose a NaN score, but its sum does not: out and lse become NaN.
 #[deny(unsafe_code)]
+mod by_tiles;
+#[deny(unsafe_code)]
 mod keys;
 #[deny(unsafe_code)]
 mod tile;
@@ -53,6 +55,7 @@ pub(crate) struct Forward<'a, T> {
 
 impl<T: Element> Kernel for Forward<'_, T> {
     type Output = Result<(), Error>;
+    const TILES: bool = T::IS_BF16;
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) -> Result<(), Error> {
@@ -108,7 +111,7 @@ impl<T: Element> Forward<'_, T> {
             let rows = S::FORWARD_QUERIES.min(unit.rows - begin);
             tiles.push(Tile {
                 q: q.part(begin, rows),
-                q_factor: self.params.scale * LOG2_E,
+                factor: self.params.scale * LOG2_E,
                 bounds: &unit.bounds[2 * begin..][..2 * rows],
                 blocks,
                 out: out.split_off_front(rows),

@@ -1,12 +1,13 @@
+use super::by_tiles;
 use super::keys::KeyBlock;
 use crate::Element;
 use crate::bounds::{Lanes, hull};
-use crate::exp2::exp2;
 use crate::isa::{Kernel, Simd};
-use crate::micro::{Product, ROWS, Start};
+use crate::micro::{Product, Start};
 use crate::pack::{groups, lane_to_row, rows_to_panels};
 use crate::parallel::Halt;
 use crate::rows::{Rows, RowsMut};
+use crate::tiles::{self, Tiles, half, rows_to_tiles};
 use crate::workspace::Cutter;
 use std::f64::consts::LN_2;
 use std::ops::Range;
@@ -15,7 +16,7 @@ use std::ops::Range;
 pub(crate) struct Tile<'a, T> {
     pub q: Rows<'a, T>,
     /// Makes scores logarithms to the base 2.
-    pub q_factor: f32,
+    pub factor: f32,
     pub bounds: &'a [i32],
     pub blocks: &'a [KeyBlock<'a>],
     pub out: RowsMut<'a, T>,
@@ -24,25 +25,26 @@ pub(crate) struct Tile<'a, T> {
 
 /// What a thread works in. A panel is `WIDTH` queries.
 pub(crate) struct Scratch<'m> {
-    /// `[panel][d][WIDTH]`.
-    queries: &'m mut [f32],
+    /// `[panel][d][WIDTH]`; with tiles, rows as columns.
+    pub queries: &'m mut [f32],
     /// `[panel][d][WIDTH]`, d padded to whole row groups: P V so far.
-    sums: &'m mut [f32],
-    /// `[key][WIDTH]`: scores of a block, then P.
-    scores: &'m mut [f32],
+    pub sums: &'m mut [f32],
+    /// `[key][WIDTH]`: scores of a block, then P. With tiles, P is `[pair of keys][WIDTH]`.
+    pub scores: &'m mut [f32],
     /// `[panel][WIDTH]`: the largest score so far, and the sum of P.
-    top: &'m mut [f32],
-    total: &'m mut [f32],
+    pub top: &'m mut [f32],
+    pub total: &'m mut [f32],
     /// `[WIDTH]`: what a panel's sums are worth once the largest score has grown.
-    worth: &'m mut [f32],
-    lanes: Lanes<'m>,
+    pub worth: &'m mut [f32],
+    pub lanes: Lanes<'m>,
 }
 
 impl<'m> Scratch<'m> {
     fn sizes<S: Simd>(d: usize) -> [usize; 8] {
         let (queries, width) = (S::FORWARD_QUERIES, S::WIDTH);
-        let sums = queries * d.next_multiple_of(ROWS);
-        [queries * d, sums, S::FORWARD_KEYS * width, queries, queries, width, width, width]
+        let sums = queries * d.next_multiple_of(S::ROWS);
+        let packed = if S::TILES { tiles::slots(queries, d) } else { queries * d };
+        [packed, sums, S::FORWARD_KEYS * width, queries, queries, width, width, width]
     }
 
     pub(crate) fn floats<S: Simd>(d: usize) -> usize {
@@ -69,7 +71,13 @@ impl<T: Element> Kernel for Attend<'_, '_, '_, T> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let (tile, scratch) = (&self.tile, &mut *self.scratch);
-        rows_to_panels(tile.q, S::WIDTH, tile.q.width(), tile.q_factor, scratch.queries);
+        let d = tile.q.width();
+        let tiles = Tiles::new(simd);
+        if S::TILES {
+            rows_to_tiles(simd, tile.q, true, scratch.queries);
+        } else {
+            rows_to_panels(tile.q, S::WIDTH, d, tile.factor, scratch.queries);
+        }
         scratch.sums.fill(0.0);
         scratch.top.fill(f32::NEG_INFINITY);
         scratch.total.fill(0.0);
@@ -82,7 +90,11 @@ impl<T: Element> Kernel for Attend<'_, '_, '_, T> {
                 return;
             }
             for (panel, bounds) in tile.bounds.chunks(2 * S::WIDTH).enumerate() {
-                attend_block(simd, scratch, block, panel, bounds, tile.q.width());
+                if S::TILES {
+                    by_tiles::attend_block(simd, &tiles, scratch, block, panel, bounds, (d, tile.factor));
+                } else {
+                    attend_block(simd, scratch, block, panel, bounds, d);
+                }
             }
         }
         self.finish::<S>();
@@ -93,24 +105,22 @@ impl<T: Element> Kernel for Attend<'_, '_, '_, T> {
 #[inline(always)]
 fn attend_block<S: Simd>(simd: S, scratch: &mut Scratch, block: &KeyBlock, panel: usize, bounds: &[i32], d: usize) {
     let width = S::WIDTH;
-    let seen = hull(bounds);
-    let end = seen.end.saturating_sub(block.begin).min(block.keys);
-    let begin = seen.start.saturating_sub(block.begin) / ROWS * ROWS;
+    let keys = block.seen::<S>(bounds);
+    let (begin, end) = (keys.start, keys.end);
     if begin >= end {
         return;
     }
-    let keys = begin..end;
 
     // S^T = K Q^T, [keys][WIDTH].
     let queries = &scratch.queries[panel * d * width..][..d * width];
-    for row in keys.clone().step_by(ROWS) {
+    for row in keys.clone().step_by(S::ROWS) {
         simd.invoke(Product {
-            rows: ROWS,
+            rows: S::ROWS,
             columns: width,
             depth: d,
             a: &block.k[row * d..],
             a_row: 1,
-            a_step: ROWS,
+            a_step: S::ROWS,
             b: queries,
             b_step: width,
             c: &mut scratch.scores[row * width..],
@@ -128,8 +138,8 @@ fn attend_block<S: Simd>(simd: S, scratch: &mut Scratch, block: &KeyBlock, panel
     softmax(simd, scores, top, total, scratch.worth);
 
     // O^T = O^T * worth + V^T P^T, [d][WIDTH].
-    let extent = block.extent();
-    let padded = d.next_multiple_of(ROWS);
+    let extent = block.extent::<S>();
+    let padded = d.next_multiple_of(S::ROWS);
     let sums = &mut scratch.sums[panel * padded * width..][..padded * width];
     if !all && end > block.finite {
         return add_visible::<S>(&scratch.lanes, block, &keys, scores, scratch.worth, sums);
@@ -139,9 +149,9 @@ fn attend_block<S: Simd>(simd: S, scratch: &mut Scratch, block: &KeyBlock, panel
             rows,
             columns: width,
             depth: end - begin,
-            a: &block.v[column * extent + begin * ROWS..],
+            a: &block.v[column * extent + begin * S::ROWS..],
             a_row: 1,
-            a_step: ROWS,
+            a_step: S::ROWS,
             b: scores,
             b_step: width,
             c: &mut sums[column * width..],
@@ -182,11 +192,11 @@ fn softmax<S: Simd>(simd: S, scores: &mut [f32], top: &mut [f32], total: &mut [f
         // Rows that saw nothing yet, or nothing above -inf: subtract 0, as -inf - -inf would be NaN.
         let zero = simd.splat(0.0);
         let new = simd.select(simd.less(lowest, new), new, zero);
-        let shrink = exp2(simd, simd.sub(old, new));
+        let shrink = simd.exp2(simd.sub(old, new));
         simd.store(worth, at, shrink);
         let mut sum = simd.mul(simd.load(total, at), shrink);
         for row in scores.chunks_exact_mut(S::WIDTH) {
-            let p = exp2(simd, simd.sub(simd.load(row, at), new));
+            let p = simd.exp2(simd.sub(simd.load(row, at), new));
             sum = simd.add(sum, p);
             simd.store(row, at, p);
         }
@@ -197,7 +207,7 @@ fn softmax<S: Simd>(simd: S, scores: &mut [f32], top: &mut [f32], total: &mut [f
 /// The second product, row by row and key by key: a value that is not finite must not reach rows that do not see it,
 /// and 0 times it would.
 #[cold]
-fn add_visible<S: Simd>(
+pub(super) fn add_visible<S: Simd>(
     lanes: &Lanes,
     block: &KeyBlock,
     keys: &Range<usize>,
@@ -205,12 +215,15 @@ fn add_visible<S: Simd>(
     worth: &[f32],
     sums: &mut [f32],
 ) {
+    let weight = |key: usize, lane: usize| {
+        let row = key - keys.start;
+        if S::TILES { half(p[row / 2 * S::WIDTH + lane], row % 2) } else { p[row * S::WIDTH + lane] }
+    };
     for (c, row) in sums.chunks_exact_mut(S::WIDTH).enumerate() {
-        let values = &block.v[c / ROWS * ROWS * block.extent() + c % ROWS..];
         for (lane, sum) in row.iter_mut().enumerate() {
             *sum *= worth[lane];
             for key in keys.clone().filter(|&key| lanes.sees(lane, key)) {
-                *sum += p[(key - keys.start) * S::WIDTH + lane] * values[key * ROWS];
+                *sum += weight(key, lane) * block.value::<S>(key, c);
             }
         }
     }
@@ -220,7 +233,7 @@ impl<T: Element> Attend<'_, '_, '_, T> {
     #[inline(always)]
     fn finish<S: Simd>(&mut self) {
         let (tile, scratch) = (&mut self.tile, &self.scratch);
-        let panel_floats = tile.q.width().next_multiple_of(ROWS) * S::WIDTH;
+        let panel_floats = tile.q.width().next_multiple_of(S::ROWS) * S::WIDTH;
         for (row, interval) in tile.bounds.chunks_exact(2).enumerate() {
             let out = tile.out.row_mut(row);
             if interval[0] >= interval[1] {

@@ -5,7 +5,7 @@ use super::{Kernel, Simd};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512(pub(super) ());
 
 impl Avx512 {
     pub(crate) fn detect() -> Option<Avx512> {
@@ -19,6 +19,92 @@ impl Avx512 {
     }
 }
 
+/// The operations, which `Amx` shares.
+macro_rules! operations {
+    () => {
+        type Vector = __m512;
+        type Mask = __mmask16;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> __m512 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        fn add(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn sub(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn max(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_max_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn less(self, a: __m512, b: __m512) -> __mmask16 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
+        }
+
+        #[inline(always)]
+        fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_mask_blend_ps(mask, no, yes) }
+        }
+
+        #[inline(always)]
+        fn low_bits_to_exponent(self, a: __m512) -> __m512 {
+            // SAFETY: see the head of the file.
+            unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(a))) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_at(self, from: *const f32) -> __m512 {
+            // SAFETY: see the head of the file; the caller vouches for the pointer.
+            unsafe { _mm512_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_at(self, from: *const f32) -> __m512 {
+            // SAFETY: see the head of the file; the caller vouches for the pointer.
+            unsafe { _mm512_set1_ps(*from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_at(self, to: *mut f32, value: __m512) {
+            // SAFETY: see the head of the file; the caller vouches for the pointer.
+            unsafe { _mm512_storeu_ps(to, value) }
+        }
+        #[inline(always)]
+        fn invoke<K: Kernel>(self, kernel: K) -> K::Output {
+            // SAFETY: see the head of the file.
+            unsafe { self.enter(kernel) }
+        }
+    };
+}
+pub(super) use operations;
+
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const VECTORS: usize = 4;
@@ -28,84 +114,5 @@ impl Simd for Avx512 {
     const BACKWARD_QUERIES: usize = 64;
     const BACKWARD_KEYS: usize = 144;
 
-    type Vector = __m512;
-    type Mask = __mmask16;
-
-    #[inline(always)]
-    fn splat(self, value: f32) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_max_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn less(self, a: __m512, b: __m512) -> __mmask16 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
-    }
-
-    #[inline(always)]
-    fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_mask_blend_ps(mask, no, yes) }
-    }
-
-    #[inline(always)]
-    fn low_bits_to_exponent(self, a: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(a))) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_at(self, from: *const f32) -> __m512 {
-        // SAFETY: see the head of the file; the caller vouches for the pointer.
-        unsafe { _mm512_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat_at(self, from: *const f32) -> __m512 {
-        // SAFETY: see the head of the file; the caller vouches for the pointer.
-        unsafe { _mm512_set1_ps(*from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_at(self, to: *mut f32, value: __m512) {
-        // SAFETY: see the head of the file; the caller vouches for the pointer.
-        unsafe { _mm512_storeu_ps(to, value) }
-    }
-
-    #[inline(always)]
-    fn invoke<K: Kernel>(self, kernel: K) -> K::Output {
-        // SAFETY: see the head of the file.
-        unsafe { self.enter(kernel) }
-    }
+    operations!();
 }

@@ -5,6 +5,8 @@
 //! (`#[inline(always)]` all the way down, no closures in loops): only the function that `invoke` makes carries the
 //! target features.
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -15,7 +17,9 @@ pub(crate) use portable::Arrays;
 pub(crate) use portable::Portable;
 
 use crate::Error;
-use crate::micro::ROWS;
+use crate::exp2::exp2;
+use crate::micro;
+use crate::tiles::{self, TILE, TileProduct};
 
 /// Vectors of float32 and what the kernels do with them.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
@@ -25,8 +29,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const VECTORS: usize;
     /// Floats side by side in the micro-kernel's tile.
     const WIDTH: usize = Self::LANES * Self::VECTORS;
-    /// Query rows of a tile, a multiple of `WIDTH`, and keys of a block, a multiple of the micro-kernel's rows. Blocks
-    /// stay in the second cache level while tiles, or their panels, pass; long ones cost less for sums in between.
+    /// Whether the products of attention are those of [`tiles`](crate::tiles): of bfloat16, accumulated in float32. A
+    /// vector is then a row of a tile.
+    const TILES: bool = false;
+    /// Keys that a product takes at a time, and columns of d; what is packed for it is padded to whole groups.
+    const ROWS: usize = if Self::TILES { tiles::BLOCK } else { micro::ROWS };
+    /// Query rows of a tile, a multiple of `WIDTH`, and keys of a block, a multiple of `ROWS`. Blocks stay in the second
+    /// cache level while tiles, or their panels, pass; long ones cost less for sums in between.
     const FORWARD_QUERIES: usize;
     const FORWARD_KEYS: usize;
     const BACKWARD_QUERIES: usize;
@@ -48,6 +57,38 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn select(self, mask: Self::Mask, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
     /// The low bits of each float, moved to where the exponent is.
     fn low_bits_to_exponent(self, a: Self::Vector) -> Self::Vector;
+
+    /// 2^x for x up to 127, relative error below 2.5e-7; 0 below -126; NaN stays NaN.
+    #[inline(always)]
+    fn exp2(self, x: Self::Vector) -> Self::Vector {
+        exp2(self, x)
+    }
+    /// 2 `LANES` bfloat16 in a vector: those of `low`, then those of `high`, rounded to nearest.
+    #[inline(always)]
+    fn round(self, low: Self::Vector, high: Self::Vector) -> Self::Vector {
+        tiles::round(self, low, high)
+    }
+    /// The bfloat16 of two vectors in turn, each from `even` followed by that from `odd`.
+    #[inline(always)]
+    fn zip(self, even: Self::Vector, odd: Self::Vector) -> [Self::Vector; 2] {
+        tiles::zip(self, even, odd)
+    }
+    /// Exchanges rows and slots.
+    #[inline(always)]
+    fn transpose(self, tile: &[f32; TILE], to: &mut [f32; TILE]) {
+        tiles::transpose(tile, to);
+    }
+    /// Makes this thread ready for `multiply`, until `release`.
+    #[inline(always)]
+    fn configure(self) {}
+    #[inline(always)]
+    fn release(self) {}
+    /// # Safety
+    /// The product was checked, and this thread is configured.
+    #[inline(always)]
+    unsafe fn multiply(self, product: TileProduct) {
+        tiles::multiply(product);
+    }
 
     /// # Safety
     /// `from` points to `LANES` floats.
@@ -80,12 +121,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 /// A piece of work that can be compiled for any instruction set. `run` is always `#[inline(always)]`.
 pub(crate) trait Kernel {
     type Output;
+    /// Whether it does its products by tiles where there are such.
+    const TILES: bool = false;
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
 /// The instruction sets that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
+    /// AVX-512, and bfloat16 products by matrix instructions.
+    Amx,
     Avx512,
     Avx2,
     Portable,
@@ -93,34 +138,31 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, best first.
-    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+    pub const ALL: [Isa; 4] = [Isa::Amx, Isa::Avx512, Isa::Avx2, Isa::Portable];
 
     /// The best that this machine has.
     pub fn detect() -> Isa {
-        if Isa::Avx512.is_available() {
-            Isa::Avx512
-        } else if Isa::Avx2.is_available() {
-            Isa::Avx2
-        } else {
-            Isa::Portable
-        }
+        Isa::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
     }
 
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Isa::Amx => amx::Amx::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => avx512::Avx512::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2::Avx2::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx512 | Isa::Avx2 => false,
+            Isa::Amx | Isa::Avx512 | Isa::Avx2 => false,
             Isa::Portable => true,
         }
     }
 
-    /// As callers spell it: `avx512`, `avx2`, `portable`.
+    /// As callers spell it: `amx`, `avx512`, `avx2`, `portable`.
     pub fn name(self) -> &'static str {
         match self {
+            Isa::Amx => "amx",
             Isa::Avx512 => "avx512",
             Isa::Avx2 => "avx2",
             Isa::Portable => "portable",
@@ -145,11 +187,17 @@ impl Isa {
         let missing = || self.missing();
         match self {
             #[cfg(target_arch = "x86_64")]
+            Isa::Amx => {
+                let amx = amx::Amx::detect().ok_or_else(missing)?;
+                // What has no use for tiles runs as with AVX-512.
+                if K::TILES { Ok(enter(amx, kernel)) } else { Ok(enter(amx.vectors(), kernel)) }
+            }
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Ok(enter(avx512::Avx512::detect().ok_or_else(missing)?, kernel)),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Ok(enter(avx2::Avx2::detect().ok_or_else(missing)?, kernel)),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx512 | Isa::Avx2 => Err(missing()),
+            Isa::Amx | Isa::Avx512 | Isa::Avx2 => Err(missing()),
             Isa::Portable => Ok(enter(Portable {}, kernel)),
         }
     }
@@ -157,8 +205,9 @@ impl Isa {
 
 fn enter<S: Simd, K: Kernel>(simd: S, kernel: K) -> K::Output {
     const {
+        assert!(!S::TILES || (S::LANES == tiles::SIDE && S::WIDTH == tiles::BLOCK));
         assert!(S::FORWARD_QUERIES.is_multiple_of(S::WIDTH) && S::BACKWARD_QUERIES.is_multiple_of(S::WIDTH));
-        assert!(S::FORWARD_KEYS.is_multiple_of(ROWS) && S::BACKWARD_KEYS.is_multiple_of(ROWS));
+        assert!(S::FORWARD_KEYS.is_multiple_of(S::ROWS) && S::BACKWARD_KEYS.is_multiple_of(S::ROWS));
     }
     simd.invoke(kernel)
 }

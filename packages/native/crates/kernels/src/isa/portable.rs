@@ -3,21 +3,22 @@
 use super::{Kernel, Simd};
 use std::array::from_fn;
 
-/// Vectors of `L` floats, `V` side by side.
+/// Vectors of `L` floats, `V` side by side; with or without tiles.
 #[derive(Clone, Copy)]
-pub(crate) struct Arrays<const L: usize, const V: usize>;
+pub(crate) struct Arrays<const L: usize, const V: usize, const TILES: bool = false>;
 
 /// Attention forward for SSE2 on Zen 3, d = 64: 13 GFLOP/s with 8 x 1, 22 with 4 x 2, 25 with this (the compiler's
 /// doing).
 pub(crate) type Portable = Arrays<16, 1>;
 
-impl<const L: usize, const V: usize> Simd for Arrays<L, V> {
+impl<const L: usize, const V: usize, const TILES: bool> Simd for Arrays<L, V, TILES> {
     const LANES: usize = L;
     const VECTORS: usize = V;
+    const TILES: bool = TILES;
     const FORWARD_QUERIES: usize = if L * V > 32 { 2 * L * V } else { 64 };
     const FORWARD_KEYS: usize = 192;
     const BACKWARD_QUERIES: usize = 64;
-    const BACKWARD_KEYS: usize = 144;
+    const BACKWARD_KEYS: usize = if TILES { 128 } else { 144 };
 
     type Vector = [f32; L];
     type Mask = [bool; L];

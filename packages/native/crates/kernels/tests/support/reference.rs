@@ -3,6 +3,10 @@
 //! The bound of a value is its reference with absolute values for each product and difference, carried through the
 //! exponential (a score's error is P's relative error). A result passes if, in the Euclidean norm,
 //! `|x - ref| <= C * eps * |bound| + 2e-6 * |ref|`, and rounding to a half-size type adds its unit times what was rounded.
+//!
+//! Products by tiles round P and dS to bfloat16 as well, as PyTorch does: each term of a sum is off by up to half a unit of
+//! itself, either way, so that the sum is off by about as much of the root of its terms' squares. Scores, lse and delta
+//! take no part in this: their products are of the elements as they are, and sums of P are of what is not yet rounded.
 use super::{Problem, Rounding};
 
 /// Error per operation in the bound, in units of 2^-24. The largest seen is 0.8.
@@ -15,28 +19,39 @@ pub struct Expected {
     pub value: Vec<f64>,
     bound: Vec<f64>,
     rounding: Vec<f64>,
+    /// The squares of all terms, summed: of what has P or dS as a factor.
+    squares: f64,
+}
+
+/// What a result is rounded to, and its terms' factors, if they are.
+#[derive(Clone, Copy)]
+pub struct Units {
+    pub result: f64,
+    pub factors: f64,
 }
 
 impl Expected {
     fn new(len: usize, value: f64) -> Expected {
-        Expected { value: vec![value; len], bound: vec![value.abs(); len], rounding: vec![0.0; len] }
+        Expected { value: vec![value; len], bound: vec![value.abs(); len], rounding: vec![0.0; len], squares: 0.0 }
     }
 
     fn add(&mut self, at: usize, value: f64, bound: f64, rounding: f64) {
         self.value[at] += value;
         self.bound[at] += bound;
         self.rounding[at] += rounding;
+        self.squares += value * value;
     }
 
-    /// What the error may be. `unit` is that of the elements' type.
-    pub fn tolerance(&self, unit: f64) -> f64 {
-        let rounded = if unit > EPS { unit * norm(&self.rounding) } else { 0.0 };
-        C * EPS * norm(&self.bound) + 2e-6 * norm(&self.value) + rounded
+    /// What the error may be.
+    pub fn tolerance(&self, units: Units) -> f64 {
+        let rounded = if units.result > EPS { units.result * norm(&self.rounding) } else { 0.0 };
+        let factors = units.factors / 2.0 * self.squares.sqrt();
+        C * EPS * norm(&self.bound) + 2e-6 * norm(&self.value) + rounded + factors
     }
 
     /// Panics if `actual` is not this.
-    pub fn check(&self, what: &str, actual: &[f64], unit: f64) {
-        let (error, tolerance) = (self.error(actual), self.tolerance(unit));
+    pub fn check(&self, what: &str, actual: &[f64], units: Units) {
+        let (error, tolerance) = (self.error(actual), self.tolerance(units));
         assert!(error <= tolerance, "{what}: error {error:e}, tolerance {tolerance:e}");
     }
 

@@ -1,0 +1,333 @@
+//! AMX: products of bfloat16 by tiles of 16 rows of 64 bytes, of which a thread has eight: four sums and four operands.
+//! All else is AVX-512's.
+//!
+//! The compiler knows nothing of what is in a tile. So tiles never hold anything from one `asm!` to the next, and
+//! each block names them all as overwritten. Their shape is per thread: loaded by `configure`, given up by
+//! `release`, which also spares the system to save 8 KiB with the thread.
+//!
+//! SAFETY of every block here, where it says no more: an `Amx` exists only where `detect` found the instructions.
+use super::avx512::{Avx512, operations};
+use super::{Kernel, Simd};
+use crate::exp2;
+use crate::tiles::{SIDE, TILE, TileProduct};
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::mem::transmute;
+use std::sync::OnceLock;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Amx(());
+
+/// What LDTILECFG reads: palette 1, and eight tiles of 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 8],
+    unused_row_bytes: [u16; 8],
+    rows: [u8; 8],
+    unused_rows: [u8; 8],
+}
+
+static SHAPES: Shapes = Shapes {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    row_bytes: [64; 8],
+    unused_row_bytes: [0; 8],
+    rows: [SIDE as u8; 8],
+    unused_rows: [0; 8],
+};
+
+impl Amx {
+    pub(crate) fn detect() -> Option<Amx> {
+        // Asked once: permission is the process's, and CPUID takes a virtual machine microseconds.
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        let found = *FOUND.get_or_init(|| has_vectors() && has_tiles() && permitted());
+        found.then_some(Amx(()))
+    }
+
+    pub(crate) fn vectors(self) -> Avx512 {
+        Avx512(())
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+}
+
+fn has_vectors() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bf16")
+}
+
+/// Whether the processor has tiles of bfloat16, and the system saves them.
+fn has_tiles() -> bool {
+    const AMX_BF16: u32 = 1 << 22;
+    const AMX_TILE: u32 = 1 << 24;
+    const TILE_CONFIGURATION_AND_CONTENTS: u64 = 0b11 << 17;
+    // SAFETY: AVX-512, which was asked for first, implies leaf 7 and that XGETBV may be used.
+    #[allow(unused_unsafe, reason = "safe from Rust 1.94 on")]
+    let (features, saved) = unsafe { (__cpuid_count(7, 0).edx, enabled_state()) };
+    let wanted = AMX_BF16 | AMX_TILE;
+    features & wanted == wanted && saved & TILE_CONFIGURATION_AND_CONTENTS == TILE_CONFIGURATION_AND_CONTENTS
+}
+
+/// XCR0: the state that the system saves.
+///
+/// # Safety
+/// The system has enabled XSAVE.
+#[target_feature(enable = "xsave")]
+unsafe fn enabled_state() -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { _xgetbv(0) }
+}
+
+/// Linux reserves room for tiles in a thread's saved state only for processes that asked.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
+    const XFEATURE_XTILEDATA: i64 = 18;
+    let result: i64;
+    // SAFETY: a call to the system that touches no memory of ours; the instruction overwrites rcx and r11.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+    result == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// An `asm!` whose tiles are overwritten.
+macro_rules! tile_asm {
+    ($($arguments:tt)*) => {
+        asm!(
+            $($arguments)*
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
+    };
+}
+
+/// 32 x 32 sums, from what the first four instructions say.
+macro_rules! product_asm {
+    ($($start:literal),*, ($a:ident, $a_row:ident, $a_step:ident), ($b:ident, $b_row:ident, $b_step:ident),
+     ($c:ident, $c_row:ident), $steps:ident) => {
+        tile_asm!(
+            $($start,)*
+            "2:",
+            "tileloadd tmm4, [{a} + {a_row}]",
+            "tileloadd tmm6, [{b} + {b_row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{b2} + {b_row}]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{a2} + {a_row}]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {a}, {a_step}",
+            "add {a2}, {a_step}",
+            "add {b}, {b_step}",
+            "add {b2}, {b_step}",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{c} + {c_row}], tmm0",
+            "tilestored [{c} + {c_row} + 64], tmm1",
+            "tilestored [{c2} + {c_row}], tmm2",
+            "tilestored [{c2} + {c_row} + 64], tmm3",
+            a = inout(reg) $a[0] => _,
+            a2 = inout(reg) $a[1] => _,
+            a_row = in(reg) $a_row,
+            a_step = in(reg) $a_step,
+            b = inout(reg) $b[0] => _,
+            b2 = inout(reg) $b[1] => _,
+            b_row = in(reg) $b_row,
+            b_step = in(reg) $b_step,
+            c = in(reg) $c[0],
+            c2 = in(reg) $c[1],
+            c_row = in(reg) $c_row,
+            steps = inout(reg) $steps => _,
+        )
+    };
+}
+
+impl Simd for Amx {
+    const LANES: usize = 16;
+    const VECTORS: usize = 2;
+    const TILES: bool = true;
+    const FORWARD_QUERIES: usize = 128;
+    const FORWARD_KEYS: usize = 512;
+    const BACKWARD_QUERIES: usize = 128;
+    const BACKWARD_KEYS: usize = 128;
+
+    operations!();
+
+    /// As the portable way, but VREDUCEPS finds the rest and VSCALEFPS multiplies by the power: 5 operations for 8.
+    #[inline(always)]
+    fn exp2(self, x: __m512) -> __m512 {
+        // SAFETY: see the head of the file.
+        unsafe {
+            let rest = _mm512_reduce_ps::<_MM_FROUND_TO_NEAREST_INT>(x);
+            let power = exp2::polynomial(self, rest);
+            let normal = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(-126.0));
+            _mm512_maskz_scalef_ps(normal, power, _mm512_sub_ps(x, rest))
+        }
+    }
+
+    #[inline(always)]
+    fn round(self, low: __m512, high: __m512) -> __m512 {
+        // SAFETY: see the head of the file; both types are 512 bits.
+        unsafe { transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)) }
+    }
+
+    #[inline(always)]
+    fn zip(self, even: __m512, odd: __m512) -> [__m512; 2] {
+        const fn order(first: u16) -> [u16; 32] {
+            let mut order = [0; 32];
+            let mut i = 0;
+            while i < 32 {
+                // 32 and above are of the second vector.
+                order[i as usize] = first + i / 2 + 32 * (i % 2);
+                i += 1;
+            }
+            order
+        }
+        const LOW: [u16; 32] = order(0);
+        const HIGH: [u16; 32] = order(16);
+        // Not by `map`: closures of arrays are calls.
+        // SAFETY: see the head of the file; an order is as long as a vector.
+        unsafe {
+            let [low, high] = [transmute::<[u16; 32], __m512i>(LOW), transmute::<[u16; 32], __m512i>(HIGH)];
+            let (even, odd) = (_mm512_castps_si512(even), _mm512_castps_si512(odd));
+            let low = _mm512_permutex2var_epi16(even, low, odd);
+            let high = _mm512_permutex2var_epi16(even, high, odd);
+            [_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)]
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(self, tile: &[f32; TILE], to: &mut [f32; TILE]) {
+        // SAFETY: see the head of the file; a tile has 16 vectors.
+        unsafe {
+            let mut rows = [_mm512_setzero_ps(); SIDE];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = _mm512_loadu_ps(tile.as_ptr().add(SIDE * i));
+            }
+            for (i, column) in transposed(rows).into_iter().enumerate() {
+                _mm512_storeu_ps(to.as_mut_ptr().add(SIDE * i), column);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn configure(self) {
+        // SAFETY: see the head of the file; the shapes are what the instruction reads. It zeroes tiles.
+        unsafe { tile_asm!("ldtilecfg [{shapes}]", shapes = in(reg) &raw const SHAPES,) }
+    }
+
+    #[inline(always)]
+    fn release(self) {
+        // SAFETY: see the head of the file.
+        unsafe { tile_asm!("tilerelease",) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, product: TileProduct) {
+        let TileProduct { rows, columns, depth, a, b, c, c_row, add } = product;
+        let (a_slots, b_slots, c_slots) = (a.slots.as_ptr(), b.slots.as_ptr(), c.as_mut_ptr());
+        let distances = [a.row, a.step, b.row, b.step, c_row].map(|slots| slots * size_of::<f32>());
+        let steps = depth / (2 * SIDE);
+        let blocks = columns / (2 * SIDE);
+        for block in 0..rows / (2 * SIDE) * blocks {
+            // Columns first: A's rows are then in the first cache level.
+            let (row, column) = (block / blocks * 2 * SIDE, block % blocks * 2 * SIDE);
+            // SAFETY: the product was checked: all that the steps touch is inside of the slices. The thread is configured.
+            unsafe {
+                let a_first = a_slots.add(row / SIDE * a.group);
+                let b_first = b_slots.add(column / SIDE * b.group);
+                let c_first = c_slots.add(row * c_row + column);
+                let (a, b) = ([a_first, a_first.add(a.group)], [b_first, b_first.add(b.group)]);
+                let c = [c_first, c_first.add(SIDE * c_row)];
+                let [a_row, a_step, b_row, b_step, c_row] = distances;
+                if add {
+                    product_asm!(
+                        "tileloadd tmm0, [{c} + {c_row}]",
+                        "tileloadd tmm1, [{c} + {c_row} + 64]",
+                        "tileloadd tmm2, [{c2} + {c_row}]",
+                        "tileloadd tmm3, [{c2} + {c_row} + 64]",
+                        (a, a_row, a_step),
+                        (b, b_row, b_step),
+                        (c, c_row),
+                        steps
+                    );
+                } else {
+                    product_asm!(
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        (a, a_row, a_step),
+                        (b, b_row, b_step),
+                        (c, c_row),
+                        steps
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// AVX-512.
+#[inline(always)]
+unsafe fn transposed(rows: [__m512; SIDE]) -> [__m512; SIDE] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = _mm512_setzero_ps();
+        let [mut pairs, mut quads, mut halves, mut columns] = [[zero; SIDE]; 4];
+        // [row][column] within quarters of 4 columns, then the quarters themselves.
+        for i in (0..SIDE).step_by(2) {
+            pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+            pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        for i in (0..SIDE).step_by(4) {
+            for half in 0..2 {
+                let (upper, lower) = (_mm512_castps_pd(pairs[i + half]), _mm512_castps_pd(pairs[i + 2 + half]));
+                quads[i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
+                quads[i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
+            }
+        }
+        for i in 0..4 {
+            for pair in 0..2 {
+                let (upper, lower) = (quads[8 * pair + i], quads[8 * pair + 4 + i]);
+                halves[8 * pair + i] = _mm512_shuffle_f32x4::<0x88>(upper, lower);
+                halves[8 * pair + 4 + i] = _mm512_shuffle_f32x4::<0xdd>(upper, lower);
+            }
+        }
+        for i in 0..4 {
+            for odd in 0..2 {
+                let (upper, lower) = (halves[4 * odd + i], halves[8 + 4 * odd + i]);
+                columns[4 * odd + i] = _mm512_shuffle_f32x4::<0x88>(upper, lower);
+                columns[8 + 4 * odd + i] = _mm512_shuffle_f32x4::<0xdd>(upper, lower);
+            }
+        }
+        columns
+    }
+}
