@@ -171,9 +171,12 @@ struct PoolState {
     mapped_blocks: u64,
     /// Blocks freed so far.
     freed_blocks: u64,
-    /// Free blocks by size, each with the count of those freed before it: the one that waits longest is in front.
-    free: BTreeMap<usize, VecDeque<(u64, Block)>>,
+    /// Free blocks by size: the one that waits longest is in front.
+    free: BTreeMap<usize, VecDeque<Freed>>,
 }
+
+/// A block, and how many were freed before it.
+type Freed = (u64, Block);
 
 impl PoolState {
     /// The smallest block that serves, of these the one freed last: its bytes may still be in a cache.
@@ -183,7 +186,7 @@ impl PoolState {
         Some(self.remove(fit, VecDeque::pop_back))
     }
 
-    fn remove(&mut self, size: usize, which: fn(&mut VecDeque<(u64, Block)>) -> Option<(u64, Block)>) -> Block {
+    fn remove(&mut self, size: usize, which: fn(&mut VecDeque<Freed>) -> Option<Freed>) -> Block {
         let blocks = self.free.get_mut(&size).expect("a size that has free blocks");
         let (_, block) = which(blocks).expect("sizes without a free block are removed");
         if blocks.is_empty() {
