@@ -46,6 +46,7 @@ const plane = await TensorPlane.open({
 });
 
 const sent = allocate(offset(bytesTo, members));
+// So that every page is there.
 sent.bytes.fill(index + 1);
 const received = Region.allocate(offset(bytesFrom, members));
 received.bytes.fill(0);
@@ -66,7 +67,25 @@ function keyOf(call: number): StepKey {
   return { job: 'bench', session: 'all-to-all', call, pass: 'forward', attempt: 0 };
 }
 
+/** The first and last four bytes of every slice say whose it is and of which call: those of an earlier one are not right. */
+const STAMP_BYTES = 4;
+
+function stampOf(source: number, call: number): number {
+  return call * members + source;
+}
+
+function stampsOf(region: Region, { offsetBytes, rowBytes }: SegmentPlace): [DataView, DataView] {
+  const { buffer, byteOffset } = region.bytes;
+  const first = byteOffset + offsetBytes;
+  const last = first + rowBytes - STAMP_BYTES;
+  return [new DataView(buffer, first, STAMP_BYTES), new DataView(buffer, last, STAMP_BYTES)];
+}
+
 function prepare(call: number): void {
+  for (let member = 0; member < members; member++) {
+    for (const stamp of stampsOf(sent, slice(sent, bytesTo, member)))
+      stamp.setUint32(0, stampOf(index, call));
+  }
   waiting.events = 2;
   plane.registerStep({
     key: keyOf(call),
@@ -95,16 +114,18 @@ async function exchange(call: number): Promise<void> {
   received.bytes.set(sent.bytes.subarray(own.offsetBytes, own.offsetBytes + own.rowBytes), at);
   await done;
   plane.closeStep(keyOf(call));
-  check();
+  check(call);
 }
 
-/** What came is what was sent, on every member: a fast exchange of the wrong bytes is none. */
-function check(): void {
+/** What came is what was sent for this call, on every member: a fast exchange of the wrong bytes is none. */
+function check(call: number): void {
   for (let member = 0; member < members; member++) {
-    const { offsetBytes, rowBytes } = slice(received, bytesFrom, member);
-    const bytes = received.bytes.subarray(offsetBytes, offsetBytes + rowBytes);
-    if (bytes[0] !== member + 1 || bytes.at(-1) !== member + 1)
-      throw new Error(`wrong bytes of member ${member}`);
+    for (const stamp of stampsOf(received, slice(received, bytesFrom, member))) {
+      const [actual, expected] = [stamp.getUint32(0), stampOf(member, call)];
+      if (actual !== expected) {
+        throw new Error(`call ${call}: bytes of member ${member} say ${actual}, not ${expected}`);
+      }
+    }
   }
 }
 

@@ -59,19 +59,21 @@ async function measure({ link, mib, repeats, throughput, cpu }: Case): Promise<R
       const speed = (ms: readonly number[]): number => gigabytes / (median(ms) / 1000);
       speeds.push({ value: speed(mine.ms), peer: speed(theirs.ms) });
       const total = gigabytes * repeats;
-      cpuTimes.push({ value: mine.cpuSeconds / total, peer: (theirs.cpuSeconds ?? 0) / total });
+      if (theirs.cpuSeconds === undefined) throw new Error('the peer does not say its CPU time');
+      cpuTimes.push({ value: mine.cpuSeconds / total, peer: theirs.cpuSeconds / total });
     }
   } finally {
     await ours.stop();
     await peer.stop();
   }
-  const found = [ratioResult(throughput, compare(speeds))];
+  const cpuPerGB = compare(cpuTimes);
+  const found = [ratioResult(throughput, compare(speeds), { cpuPerGB })];
   if (cpu !== null) {
     found.push(
       quantityResult(
         cpu,
         cpuTimes.map(({ value }) => value),
-        compare(cpuTimes).peer,
+        cpuPerGB.peer,
       ),
     );
   }

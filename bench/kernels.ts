@@ -81,7 +81,7 @@ async function againstTorch({ pass, shape, causal, target }: KernelCase): Promis
     shares.push(value / fmaPeak());
   }
   ours.free();
-  return ratioResult(target, compare(windows), median(shares));
+  return ratioResult(target, compare(windows), { peakShare: median(shares) });
 }
 
 async function againstItself({ pass, shape, over, threads, quantity, target }: OwnCase): Promise<Result> {

@@ -28,6 +28,8 @@ export interface Result {
   readonly load: number;
   /** Of kernels: share of what the FMA units of this machine were measured to do. */
   readonly peakShare?: number;
+  /** Of throughput: CPU seconds of all processes per gigabyte that changes process, and the peer's. */
+  readonly cpuPerGB?: { readonly value: number; readonly peer: number };
   /** Of predictions: the rank that has most, and beside it the peer's. */
   readonly scale?: ScaleFigures;
 }
@@ -61,7 +63,7 @@ const ROOT = new URL('../../', import.meta.url);
 export function ratioResult(
   target: Target,
   { value, peer, ratio, spread, windows }: Comparison,
-  peakShare?: number,
+  { peakShare, cpuPerGB }: Pick<Result, 'peakShare' | 'cpuPerGB'> = {},
 ): Result {
   return {
     ...target,
@@ -72,6 +74,9 @@ export function ratioResult(
     windows,
     ...place(),
     ...(peakShare === undefined ? {} : { peakShare: round(peakShare) }),
+    ...(cpuPerGB === undefined
+      ? {}
+      : { cpuPerGB: { value: round(cpuPerGB.value), peer: round(cpuPerGB.peer) } }),
   };
 }
 
@@ -152,7 +157,10 @@ export function readResults(name: string): Result[] {
 function place(): Pick<Result, 'commit' | 'machine' | 'load'> {
   const git = (...args: string[]): string =>
     execFileSync('git', args, { cwd: fileURLToPath(ROOT), encoding: 'utf8' }).trim();
-  const changed = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' with changes';
+  // Not what benches write: the second case of a run would find the first one's.
+  const others = ['--', ':/', ':(top,exclude)bench/results', ':(top,exclude)docs/benchmarks.md'];
+  const changed =
+    git('status', '--porcelain', '--untracked-files=no', ...others) === '' ? '' : ' with changes';
   const [cpu] = cpus();
   const memoryGiB = Math.round(totalmem() / 2 ** 30);
   return {

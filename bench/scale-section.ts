@@ -1,13 +1,17 @@
 import type { Result } from './results.js';
 
 /** The section of `docs/benchmarks.md` about predictions: inputs, model against measurement, and ranks that are not here. */
-export function scaleSection(results: readonly Result[], table: (rows: readonly Result[]) => string): string {
+export function scaleSection(
+  results: readonly Result[],
+  place: string,
+  table: (rows: readonly Result[]) => string,
+): string {
   const inputs = results.filter(({ case: name }) => name.startsWith('input '));
   const compared = results.filter(({ case: name }) => name.startsWith('model '));
   const predicted = results.filter(({ scale }) => scale !== undefined);
   return `## More ranks, by a model
 
-\`npm run bench:scale\`. The plans are the product's own, at every P; what they carry and compute runs through an event model
+\`npm run bench:scale\`, ${place}. The plans are the product's own, at every P; what they carry and compute runs through an event model
 (\`bench/scale\`). All that it is told of this machine:
 
 | input | what | value |

@@ -6,7 +6,7 @@ import { Owners, type StepShape } from './owners.js';
 import { overlap } from './overlap.js';
 import { Peer } from './peer.js';
 import { printResult, quantityResult, ratioResult, writeResults, type Result } from './results.js';
-import { STEP_TARGETS as TARGETS } from './targets.js';
+import { STEP_TARGETS as TARGETS, WARM_UP_STEPS } from './targets.js';
 import { compare, median, type Window } from './windows.js';
 
 /**
@@ -18,7 +18,6 @@ import { compare, median, type Window } from './windows.js';
 const RANKS = 4;
 const OWNERS = 4;
 const WINDOWS = 5;
-const WARM_UP_STEPS = 2000;
 const LONG: StepShape = { rows: 8190, heads: 8, headSize: 64, dtype: 'f32' };
 /** One trainer, at the other end of a link, and heads enough that a rank has several. */
 const OVERLAP = { ranks: RANKS, owners: 1, windows: WINDOWS };
@@ -28,8 +27,9 @@ const SMALL: StepShape = { rows: 256, heads: 8, headSize: 64, dtype: 'f32' };
 const EMPTY: StepShape = { rows: 4, heads: 4, headSize: 1, dtype: 'f32' };
 
 const wanted = new Set(process.argv.slice(2).filter((argument) => !argument.startsWith('--')));
-const CASES: readonly (readonly [name: string, measure: () => Promise<Result>])[] = [
-  ['agree', agree],
+const CASES: readonly (readonly [name: string, measure: () => Promise<Result | readonly Result[]>])[] = [
+  ['agree', () => agree('agree', 1)],
+  ['agree 4 owners', () => agree('agree 4 owners', OWNERS)],
   ['small', small],
   ['kill', kill],
   ['step f32', () => step('step f32', LONG)],
@@ -44,9 +44,9 @@ const CASES: readonly (readonly [name: string, measure: () => Promise<Result>])[
 
 for (const [name, measure] of CASES) {
   if (wanted.size > 0 && !wanted.has(name)) continue;
-  const result = await measure();
-  printResult(result);
-  writeResults('step', [result]);
+  const results = [await measure()].flat();
+  results.forEach(printResult);
+  writeResults('step', results);
 }
 
 async function step(name: 'step f32' | 'step bf16', shape: StepShape): Promise<Result> {
@@ -77,17 +77,25 @@ async function step(name: 'step f32' | 'step bf16', shape: StepShape): Promise<R
   }
 }
 
-/** CPU time, since whoever runs more processes gets more of a busy machine: on a quiet one both use all of it. */
-async function overhead(): Promise<Result> {
+/**
+ * CPU time, since whoever runs more processes gets more of a busy machine: on a quiet one both use all of it. Beside it the wall
+ * clock, which also shows where a step waits.
+ */
+async function overhead(): Promise<Result[]> {
   const alone = new OneProcess(LONG, RANKS);
   const ownSeconds = (): number => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1e6;
   };
-  const cost = async (run: () => Promise<unknown>, seconds: () => number): Promise<number> => {
-    const before = seconds();
+  interface Cost {
+    readonly cpu: number;
+    readonly wall: number;
+  }
+  const cost = async (run: () => Promise<unknown>, cpuSeconds: () => number): Promise<Cost> => {
+    const [began, before] = [performance.now(), cpuSeconds()];
     await run();
-    return seconds() - before;
+    const wall = (performance.now() - began) / 1000;
+    return { cpu: cpuSeconds() - before, wall };
   };
   return await withOwners(OWNERS, async (owners, cluster) => {
     const shards = owners.shards(LONG);
@@ -100,7 +108,12 @@ async function overhead(): Promise<Result> {
         ),
       () => cost(() => alone.step(), ownSeconds),
     );
-    return ratioResult(TARGETS.overhead, compare(windows));
+    const of = (kind: keyof Cost): Window[] =>
+      windows.map(({ value, peer }) => ({ value: value[kind], peer: peer[kind] }));
+    return [
+      ratioResult(TARGETS.overhead, compare(of('cpu'))),
+      ratioResult(TARGETS['overhead wall'], compare(of('wall'))),
+    ];
   });
 }
 
@@ -118,8 +131,8 @@ async function unaligned(): Promise<Result> {
   });
 }
 
-async function agree(): Promise<Result> {
-  return await withOwners(1, async (owners) => {
+async function agree(name: 'agree' | 'agree 4 owners', count: number): Promise<Result> {
+  return await withOwners(count, async (owners) => {
     const shards = owners.shards(EMPTY);
     await warmUp(owners, shards);
     const window = async (): Promise<number> => {
@@ -127,7 +140,7 @@ async function agree(): Promise<Result> {
       for (let i = 0; i < 100; i++) ms.push((await owners.forward(shards)).agreedMs);
       return median(ms);
     };
-    return quantityResult(TARGETS.agree, await repeated(WINDOWS, window));
+    return quantityResult(TARGETS[name], await repeated(WINDOWS, window));
   });
 }
 
@@ -164,7 +177,10 @@ async function kill(): Promise<Result> {
         cluster.kill(victim);
         const seen = await failures;
         for (const { error } of seen) {
-          const names = error instanceof UlyssesError && error.details['peer'] === `rank ${victim}`;
+          const names =
+            error instanceof UlyssesError &&
+            error.code === 'PEER_LOST' &&
+            error.details['peer'] === `rank ${victim}`;
           if (!names) throw new Error(`rank ${victim} was killed, but an owner got ${String(error)}`);
         }
         return Math.max(...seen.map(({ at }) => at)) - killedAt;
@@ -216,12 +232,12 @@ async function withOwners<T>(
 }
 
 /** The first of each warms up, and is dropped. */
-async function alternate(
+async function alternate<T>(
   count: number,
-  ours: () => Promise<number>,
-  theirs: () => Promise<number>,
-): Promise<Window[]> {
-  const windows: Window[] = [];
+  ours: () => Promise<T>,
+  theirs: () => Promise<T>,
+): Promise<{ readonly value: T; readonly peer: T }[]> {
+  const windows: { readonly value: T; readonly peer: T }[] = [];
   for (let window = 0; window <= count; window++) {
     const value = await ours();
     const peer = await theirs();

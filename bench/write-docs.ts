@@ -1,9 +1,13 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { format, resolveConfig } from 'prettier';
 import { meets, readResults, type Result } from './results.js';
 import { scaleSection } from './scale-section.js';
 
-/** Writes `docs/benchmarks.md` from `bench/results`: the page holds no number that a bench did not write. */
+/**
+ * Writes `docs/benchmarks.md` from `bench/results`: the page holds no number that a bench did not write. With --check, fails
+ * when the page says something else.
+ */
 const PAGE = fileURLToPath(new URL('../../docs/benchmarks.md', import.meta.url));
 
 const HEAD = `# Benchmarks
@@ -15,6 +19,20 @@ windows, and the spread is the least and the most of them: of the ratio where th
 case is held to, _aim_ what we would like. A case that misses stays in the table.
 `;
 
+type Column = readonly [name: string, of: (result: Result) => string | number];
+
+const COLUMNS: readonly Column[] = [
+  ['case', (result) => result.case],
+  ['what', ({ what }) => what],
+  ['value', valueOf],
+  ['peer', peerOf],
+  ['ratio', ({ ratio }) => ratio ?? '–'],
+  ['spread', ({ spread, windows }) => `${spread[0]}–${spread[1]} (${windows})`],
+  ['must', (result) => verdict(result, result.must)],
+  ['aim', (result) => verdict(result, result.ambitious)],
+  ['load', ({ load }) => load],
+];
+
 const NOTES = `
 ## What is compared
 
@@ -25,7 +43,7 @@ const NOTES = `
   bf16 lines were set for a processor with AMX, which computes bf16 by tiles; elsewhere, and for f16 everywhere, arithmetic is float32.
 - **Throughput** counts bytes that change process; the slice that a process keeps is copied and timed, but not counted. Registering a step is
   not timed, because gloo's buffers exist before too; acknowledgements are.
-- **CPU time** is user and system time of all processes over bytes that change process.
+- **CPU time** is user and system time of all processes over bytes that change process; throughput has it beside it.
 - **overlap**: the cluster is in a network namespace of its own, behind the kernel's token bucket at both ends of a link, of a rate that makes
   transfer about as long as compute. _Transfer_ is the pass with a mask that shows each row its own key only: the same rows travel. _Compute_ is what the
   pass with the causal mask takes longer than that one without a limit. Hidden is the sum of both less the pass that does both, over the smaller.
@@ -39,41 +57,61 @@ const sections = [
   { name: 'step', title: 'Whole steps', command: 'npm run bench:step' },
   { name: 'torch', title: 'Whole steps from PyTorch', command: 'npm run bench:torch' },
 ].map(({ name, title, command }) => section(title, command, readResults(name)));
-const scale = scaleSection(readResults('scale'), table);
-writeFileSync(PAGE, `${HEAD}\n${[...sections, scale].join('\n')}${NOTES}`);
+const scaleResults = readResults('scale');
+const scalePlaces = placesOf(scaleResults);
+const scalePlace = `on ${scalePlaces.machines.join('; ')}, at ${scalePlaces.commits.join(', ')}`;
+const scale = scaleSection(scaleResults, scalePlace, table);
+const text = `${HEAD}\n${[...sections, scale].join('\n')}${NOTES}`;
+const page = await format(text, { ...(await resolveConfig(PAGE)), filepath: PAGE });
+if (!process.argv.includes('--check')) writeFileSync(PAGE, page);
+else if (readFileSync(PAGE, 'utf8') !== page) {
+  console.error('docs/benchmarks.md is not what bench/results say; run: npm run bench:docs');
+  process.exitCode = 1;
+} else console.log('benchmarks: docs/benchmarks.md is what bench/results say');
 
 function section(title: string, command: string, results: readonly Result[]): string {
-  const machines = [...new Set(results.map(({ machine }) => machine))];
   return `## ${title}
 
-\`${command}\`, on ${machines.join('; ')}; commits are in the results.
+\`${command}\`, ${placeOf(results)}.
 
 ${table(results)}
 `;
 }
 
-function table(results: readonly Result[]): string {
-  return `| case | what | value | peer | ratio | spread | must | aim | load |
-| ---- | ---- | ----- | ---- | ----- | ------ | ---- | --- | ---- |
-${results.map(row).join('\n')}`;
+/** Machine and commit of all results; where they differ, the table has them row by row. */
+function placeOf(results: readonly Result[]): string {
+  const { machines, commits } = placesOf(results);
+  const machine = machines.length > 1 ? 'the machines of the table' : machines.join();
+  const commit = commits.length > 1 ? 'the commits of the table' : commits.join();
+  return `on ${machine}, at ${commit}`;
 }
 
-function row(result: Result): string {
-  const { what, value, unit, peer, ratio, spread, must, ambitious, lowerIsBetter, windows } = result;
-  const sign = lowerIsBetter ? '≤' : '≥';
-  const share = result.peakShare === undefined ? '' : `, ${Math.round(100 * result.peakShare)} % of peak`;
-  const verdict = (limit: number | null): string =>
-    limit === null ? '–' : `${sign} ${limit} ${meets(result, limit) ? '✓' : '✗'}`;
-  const cells = [
-    result.case,
-    what,
-    `${value} ${unit}${share}`,
-    peer === null ? '–' : `${peer} ${unit}`,
-    ratio ?? '–',
-    `${spread[0]}–${spread[1]} (${windows})`,
-    verdict(must),
-    verdict(ambitious),
-    result.load,
-  ];
-  return `| ${cells.join(' | ')} |`;
+function placesOf(results: readonly Result[]): { machines: string[]; commits: string[] } {
+  const distinct = (of: (result: Result) => string): string[] => [...new Set(results.map(of))];
+  return { machines: distinct(({ machine }) => machine), commits: distinct(({ commit }) => commit) };
+}
+
+function table(results: readonly Result[]): string {
+  const { machines, commits } = placesOf(results);
+  const columns = [...COLUMNS];
+  if (machines.length > 1) columns.push(['machine', ({ machine }) => machine]);
+  if (commits.length > 1) columns.push(['commit', ({ commit }) => commit]);
+  const line = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
+  const rows = results.map((result) => line(columns.map(([, of]) => of(result))));
+  return [line(columns.map(([name]) => name)), line(columns.map(() => '----')), ...rows].join('\n');
+}
+
+function valueOf({ value, unit, peakShare, cpuPerGB }: Result): string {
+  const share = peakShare === undefined ? '' : `, ${Math.round(100 * peakShare)} % of peak`;
+  return `${value} ${unit}${share}${cpuPerGB === undefined ? '' : `, ${cpuPerGB.value} CPU-s/GB`}`;
+}
+
+function peerOf({ peer, unit, cpuPerGB }: Result): string {
+  if (peer === null) return '–';
+  return `${peer} ${unit}${cpuPerGB === undefined ? '' : `, ${cpuPerGB.peer} CPU-s/GB`}`;
+}
+
+function verdict(result: Result, limit: number | null): string {
+  const sign = result.lowerIsBetter ? '≤' : '≥';
+  return limit === null ? '–' : `${sign} ${limit} ${meets(result, limit) ? '✓' : '✗'}`;
 }

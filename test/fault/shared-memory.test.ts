@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { lstatSync, readdirSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { connect, UlyssesContextAttention } from '@ulysses/client';
@@ -16,7 +16,7 @@ const UNTIL_MS = 10_000;
 const LONG = { rows: 3001, batch: 1, qHeads: 6, kvHeads: 2, headSize: 64 };
 
 let cluster: TestCluster;
-const shmBefore = readdirSync('/dev/shm');
+const shmBefore = ownSharedFiles();
 
 beforeAll(async () => {
   cluster = await startCluster({ cpSize: CP_SIZE });
@@ -34,6 +34,19 @@ function ownMemory(pid: number): string {
   const [file, ...more] = sharedMappings(pid).own;
   expect(more).toEqual([]);
   return file!;
+}
+
+/** Names in /dev/shm of files of this user, whatever they are called. */
+function ownSharedFiles(): string[] {
+  return readdirSync('/dev/shm').filter((name) => {
+    // Another process may remove its own meanwhile.
+    const file = lstatSync(`/dev/shm/${name}`, { throwIfNoEntry: false });
+    return file?.uid === process.getuid!();
+  });
+}
+
+function newSharedFiles(): string[] {
+  return ownSharedFiles().filter((name) => !shmBefore.includes(name));
 }
 
 function readersOf(file: string, pids: readonly number[]): number[] {
@@ -80,6 +93,7 @@ describe('memory that processes of one host share', () => {
     const exited = once(trainer, 'exit');
     trainer.kill('SIGKILL');
     await exited;
+    expect(newSharedFiles()).toEqual([]);
     await until(() => readersOf(file, rankPids()).length === 0);
     await cluster.untilIdle();
   });
@@ -95,6 +109,7 @@ describe('memory that processes of one host share', () => {
     for (const pid of rankPids()) expect(namedSharedFiles(pid)).toEqual([]);
     cluster.kill(1);
     await cluster.untilComplete();
+    expect(newSharedFiles()).toEqual([]);
     await forward;
     await until(() => readersOf(file, [rank0, rank2, process.pid]).length === 0);
     await connection.close();
@@ -105,8 +120,7 @@ describe('memory that processes of one host share', () => {
     const pids = rankPids();
     for (const pid of pids) process.kill(pid, 'SIGKILL');
     await until(() => pids.every((pid) => !isAlive(pid)));
-    const left = readdirSync('/dev/shm').filter((name) => !shmBefore.includes(name));
-    expect(left.filter((name) => name.includes('ulysses') || name.includes('memfd'))).toEqual([]);
+    expect(newSharedFiles()).toEqual([]);
   });
 });
 

@@ -5,8 +5,10 @@ import {
   type AttentionOptions,
   type CallOptions,
   type ConnectOptions,
+  type StepReport,
   type TensorView,
 } from '@ulysses/client';
+import type { PlaneCounters } from '@ulysses/native';
 import { shardOf, type StepInputs } from './step-inputs.js';
 import { fromForm, toForm, type TensorForm } from './tensor-forms.js';
 
@@ -35,6 +37,15 @@ export interface ClusterStep {
   readonly kvSplits?: readonly number[];
   /** How tensors travel. @default float32 [s, b, h, d] */
   readonly form?: TensorForm;
+  /** Hears of every owner whose backward is done. */
+  readonly onDone?: (done: OwnerDone) => void;
+}
+
+export interface OwnerDone {
+  /** Of its connection, still open. */
+  readonly counters: PlaneCounters;
+  readonly forward: StepReport;
+  readonly backward: StepReport;
 }
 
 const PLAIN: TensorForm = { dtype: 'f32', layout: 'sbhd' };
@@ -76,7 +87,7 @@ export async function runStep(step: ClusterStep, inputs: StepInputs): Promise<Wh
 }
 
 async function ownerStep(
-  { address, splits, attention, call, connection }: ClusterStep,
+  { address, splits, attention, call, connection, onDone }: ClusterStep,
   session: string,
   ownerIndex: number,
   { q, k, v, dout }: StepInputs,
@@ -90,7 +101,8 @@ async function ownerStep(
   });
   try {
     const forward = await new UlyssesContextAttention(null, cluster, attention).forward(q, k, v, call);
-    const { dq, dk, dv } = await forward.backward(dout);
+    const { dq, dk, dv, report } = await forward.backward(dout);
+    onDone?.({ counters: cluster.plane.counters, forward: forward.report, backward: report });
     return {
       out: float32(forward.out),
       lse: forward.lse.slice(),

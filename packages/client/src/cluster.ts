@@ -16,10 +16,12 @@ import { RankLinks } from './rank-links.js';
 
 /** How long closing waits for releases that are under way. */
 const CLOSE_MS = 1000;
+/** Shared memory is rounded up to huge pages. */
+const SHARED_GRAIN_BYTES = 2 ** 21;
 
 /** Something works otherwise than was asked for. */
 export interface ClusterWarning {
-  readonly kind: 'aligned-by-policy' | 'recompute';
+  readonly kind: 'aligned-by-policy' | 'recompute' | 'shared-memory';
   readonly message: string;
 }
 
@@ -46,7 +48,10 @@ export interface ConnectOptions {
   readonly transport?: Transport;
   /** PEM files of mutual TLS, for the coordinator and for ranks that are dialled by TCP; null: plaintext. @default null */
   readonly tls?: TlsFiles | null;
-  /** Size of the memory that those ranks read in place; 0 for none. @default 256 MiB, of which only what is used is touched */
+  /**
+   * Size of the memory that those ranks read in place; 0 for none. Connections of one process have it together: the first one
+   * decides, and a later one that asks for another size is warned. @default 256 MiB, of which only what is used is touched
+   */
   readonly sharedBytes?: number;
   /** Longest that one call may take, replays included. @default 60_000 */
   readonly deadlineMs?: number;
@@ -133,6 +138,18 @@ export class Cluster {
     this.options.onWarning({ kind, message });
   }
 
+  /** Says so when the memory shared with ranks has another size than was asked for. */
+  warnOfSharedMemory(): void {
+    const { sharedBytes: asked } = this.options;
+    const actual = this.plane.sharedMemoryBytes;
+    // None at all is what the system or the transport has decided.
+    if (asked === 0 || actual === 0 || Math.abs(actual - asked) < SHARED_GRAIN_BYTES) return;
+    this.warnOnce(
+      'shared-memory',
+      `sharedBytes is ${asked}, but this process shares ${actual} bytes with ranks: an earlier connection decided`,
+    );
+  }
+
   /** The first attempt at the next call's forward. */
   nextStep(): StepKey {
     const { job, session } = this.options;
@@ -201,7 +218,7 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
   if (ownerCount > 1 && options.session === undefined) {
     throw fieldError('SHAPE_MISMATCH', 'session', undefined, 'a name that all owners of this trainer share');
   }
-  return await Cluster.open({
+  const cluster = await Cluster.open({
     address: options.address,
     job: options.job ?? 'default',
     session: options.session ?? randomUUID(),
@@ -217,6 +234,8 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     onReplay: options.onReplay ?? (() => undefined),
     onWarning: options.onWarning ?? emitWarning,
   });
+  if (options.sharedBytes !== undefined) cluster.warnOfSharedMemory();
+  return cluster;
 }
 
 function emitWarning({ kind, message }: ClusterWarning): void {

@@ -68,6 +68,11 @@ export class ExchangePlane {
     return this.#plane.counters();
   }
 
+  /** See `TensorPlane`. */
+  get sharedMemoryBytes(): number {
+    return this.#plane.sharedMemoryBytes;
+  }
+
   /** Links that can be sent on now. */
   get links(): number {
     return this.#plane.counters().links;

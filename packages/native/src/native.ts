@@ -104,6 +104,7 @@ export interface NativePlane {
   sinceFirstRowMs(key: StepKey): number | null;
   closeStep(key: StepKey): StepBytes;
   counters(): PlaneCounters;
+  arenaBytes(): number;
   close(): void;
 }
 
@@ -122,6 +123,8 @@ export interface PlaneCounters {
   readonly relayedBytes: number;
   /** Of what was sent, payload that peers of this host read in place. */
   readonly sharedBytes: number;
+  /** Of that, payload copied first to where they read it: the rows lay in other memory. */
+  readonly stagedBytes: number;
   /** Connections by unix socket, dialled and accepted. */
   readonly unixConnections: number;
   /** Of them, those whose ends share memory. */

@@ -171,6 +171,11 @@ export class TensorPlane {
     return native(() => this.#plane.counters());
   }
 
+  /** Size of the memory that peers of this host read in place, as the first plane asked for it; 0 for none. */
+  get sharedMemoryBytes(): number {
+    return native(() => this.#plane.arenaBytes());
+  }
+
   /** Ends all links and steps. Nothing is reported afterwards. Does nothing the second time. */
   async close(): Promise<void> {
     native(() => {

@@ -49,6 +49,7 @@ pub struct Counters {
     pub received_bytes: f64,
     pub relayed_bytes: f64,
     pub shared_bytes: f64,
+    pub staged_bytes: f64,
     pub unix_connections: f64,
     pub shared_connections: f64,
     pub steps: f64,
@@ -242,12 +243,19 @@ impl TensorPlane {
                 received_bytes: counters.received_bytes as f64,
                 relayed_bytes: counters.relayed_bytes as f64,
                 shared_bytes: counters.shared_bytes as f64,
+                staged_bytes: counters.staged_bytes as f64,
                 unix_connections: counters.unix_connections as f64,
                 shared_connections: counters.shared_connections as f64,
                 steps: counters.steps as f64,
                 links: counters.links as f64,
             })
         })
+    }
+
+    /// Size of the memory that peers of this host read in place.
+    #[napi(catch_unwind)]
+    pub fn arena_bytes(&self) -> napi::Result<f64> {
+        self.with(|open| Ok(open.plane.arena_bytes() as f64))
     }
 
     /// Ends links and steps. Does nothing the second time.

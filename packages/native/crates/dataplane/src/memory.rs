@@ -9,7 +9,7 @@
 //! M3. A region of a pool starts zeroed, or as a copy, and is aligned to 64 bytes. One that is lent is as its lender left it.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -145,6 +145,10 @@ impl Drop for Allocation {
 }
 
 /// Hands out regions and keeps freed ones for the next step, because the first touch of a fresh mapping costs ten times a warm copy.
+///
+/// Regions alive and memory kept are together at most 33/32 of the most that regions ever had at once: sequences of many lengths
+/// would otherwise keep blocks of every size. So a block also serves what is half as long, and where none does, those
+/// that were freed first are unmapped before another is mapped.
 #[derive(Clone)]
 pub struct RegionPool(Arc<Shared>);
 
@@ -161,8 +165,50 @@ struct PoolState {
     allocated_bytes: usize,
     shared_bytes: usize,
     retained_bytes: usize,
-    /// Free blocks by size.
-    free: BTreeMap<usize, Vec<Block>>,
+    /// The most that regions outside of the arena have had at once.
+    peak_bytes: usize,
+    /// Blocks mapped so far.
+    mapped_blocks: u64,
+    /// Blocks freed so far.
+    freed_blocks: u64,
+    /// Free blocks by size: the one that waits longest is in front.
+    free: BTreeMap<usize, VecDeque<Freed>>,
+}
+
+/// A block, and how many were freed before it.
+type Freed = (u64, Block);
+
+impl PoolState {
+    /// The smallest block that serves, of these the one freed last: its bytes may still be in a cache.
+    fn take(&mut self, size: usize) -> Option<Block> {
+        let most = size.saturating_mul(2);
+        let fit = *self.free.range(size..=most).next()?.0;
+        Some(self.remove(fit, VecDeque::pop_back))
+    }
+
+    fn remove(&mut self, size: usize, which: fn(&mut VecDeque<Freed>) -> Option<Freed>) -> Block {
+        let blocks = self.free.get_mut(&size).expect("a size that has free blocks");
+        let (_, block) = which(blocks).expect("sizes without a free block are removed");
+        if blocks.is_empty() {
+            self.free.remove(&size);
+        }
+        self.retained_bytes -= size;
+        block
+    }
+
+    /// Takes out what has to go before a block of `size` is mapped.
+    fn make_room(&mut self, size: usize) -> Vec<Block> {
+        let allocated = (self.allocated_bytes - self.shared_bytes).saturating_add(size);
+        let most = self.peak_bytes.max(allocated);
+        let mut gone = Vec::new();
+        while self.retained_bytes > 0 && allocated.saturating_add(self.retained_bytes) > most.saturating_add(most / 32)
+        {
+            let (_, oldest) =
+                self.free.iter().map(|(&size, blocks)| (blocks[0].0, size)).min().expect("some are retained");
+            gone.push(self.remove(oldest, VecDeque::pop_front));
+        }
+        gone
+    }
 }
 
 /// What a pool holds, in bytes; sizes are of whole blocks.
@@ -174,6 +220,8 @@ pub struct PoolUsage {
     pub shared_bytes: usize,
     /// Freed and kept for reuse.
     pub retained_bytes: usize,
+    /// Blocks that came from the system so far: a step whose regions are all reused adds none.
+    pub mapped_blocks: u64,
 }
 
 impl RegionPool {
@@ -213,13 +261,10 @@ impl RegionPool {
 
     /// A region whose bytes are whatever an earlier one left: for the caller's own scratch that it overwrites, never for users.
     pub(crate) fn allocate_dirty(&self, len: usize) -> Result<Region> {
-        let size = block_bytes(len);
-        let recycled = self.0.take(size);
-        let block = match recycled {
-            Some(block) => block,
-            None => Block::map(size)
-                .ok_or_else(|| Error::new(Code::Overloaded, format!("no memory for a region of {len} bytes")))?,
-        };
+        let block = self
+            .0
+            .block(block_bytes(len))
+            .ok_or_else(|| Error::new(Code::Overloaded, format!("no memory for a region of {len} bytes")))?;
         Ok(self.region(block, len))
     }
 
@@ -237,7 +282,10 @@ impl RegionPool {
     }
 
     fn region(&self, block: Block, len: usize) -> Region {
-        self.0.lock().allocated_bytes += block.size;
+        let mut state = self.0.lock();
+        state.allocated_bytes += block.size;
+        state.peak_bytes = state.peak_bytes.max(state.allocated_bytes - state.shared_bytes);
+        drop(state);
         Region(Arc::new(Allocation { block, len, home: Home::Pool(self.0.clone()) }))
     }
 
@@ -256,17 +304,8 @@ impl RegionPool {
             allocated_bytes: state.allocated_bytes,
             shared_bytes: state.shared_bytes,
             retained_bytes: state.retained_bytes,
+            mapped_blocks: state.mapped_blocks,
         }
-    }
-
-    /// Gives all retained memory back to the system.
-    pub fn trim(&self) {
-        let free = {
-            let mut state = self.0.lock();
-            state.retained_bytes = 0;
-            std::mem::take(&mut state.free)
-        };
-        free.into_values().flatten().for_each(Block::unmap);
     }
 }
 
@@ -275,11 +314,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, size: usize) -> Option<Block> {
-        let mut state = self.lock();
-        let block = state.free.get_mut(&size)?.pop()?;
-        state.retained_bytes -= size;
-        Some(block)
+    /// A free block, or a new one; none when the system refuses.
+    fn block(&self, size: usize) -> Option<Block> {
+        let gone = {
+            let mut state = self.lock();
+            if let Some(block) = state.take(size) {
+                return Some(block);
+            }
+            state.mapped_blocks += 1;
+            state.make_room(size)
+        };
+        gone.into_iter().for_each(Block::unmap);
+        Block::map(size)
     }
 
     /// What regions leave of the arena, so that rows of other memory can be staged for peers to read.
@@ -298,7 +344,9 @@ impl Shared {
         }
         if state.retained_bytes + block.size <= self.retain_bytes {
             state.retained_bytes += block.size;
-            state.free.entry(block.size).or_default().push(Block { dirty: true, ..block });
+            let before = state.freed_blocks;
+            state.freed_blocks += 1;
+            state.free.entry(block.size).or_default().push_back((before, Block { dirty: true, ..block }));
         } else {
             drop(state);
             block.unmap();
@@ -309,7 +357,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut state.free).into_values().flatten().for_each(Block::unmap);
+        std::mem::take(&mut state.free).into_values().flatten().for_each(|(_, block)| block.unmap());
     }
 }
 

@@ -153,6 +153,11 @@ impl Plane {
         self.engine.counters()
     }
 
+    /// Size of the memory that peers of this host read in place: that of the pool's first plane, 0 without any.
+    pub fn arena_bytes(&self) -> usize {
+        self.engine.arena.as_ref().map_or(0, |arena| arena.size())
+    }
+
     /// Payload of a step handed to connections so far, relayed bytes included; none when it is not registered.
     pub fn step_sent_bytes(&self, step: &StepKey) -> Option<u64> {
         self.engine.step_sent_bytes(step)

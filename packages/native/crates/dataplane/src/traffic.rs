@@ -10,6 +10,8 @@ pub struct Counters {
     pub sent_bytes: u64,
     /// Of it, payload that peers of this host read in place.
     pub shared_bytes: u64,
+    /// Of that, payload copied first to where they read it.
+    pub staged_bytes: u64,
     /// Payload placed in reserved memory.
     pub received_bytes: u64,
     /// Payload taken in to be forwarded for other parties.
@@ -28,6 +30,7 @@ pub struct Counters {
 pub(crate) struct Traffic {
     sent_bytes: AtomicU64,
     shared_bytes: AtomicU64,
+    staged_bytes: AtomicU64,
     received_bytes: AtomicU64,
     relayed_bytes: AtomicU64,
     unix_connections: AtomicUsize,
@@ -65,6 +68,11 @@ impl Traffic {
         self.shared_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Counted as shared too.
+    pub(crate) fn count_staged(&self, bytes: usize) {
+        self.staged_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_received(&self, bytes: usize) {
         self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -77,6 +85,7 @@ impl Traffic {
         Counters {
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             shared_bytes: self.shared_bytes.load(Ordering::Relaxed),
+            staged_bytes: self.staged_bytes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             relayed_bytes: self.relayed_bytes.load(Ordering::Relaxed),
             unix_connections: self.unix_connections.load(Ordering::Relaxed),

@@ -38,6 +38,7 @@ fn rows_in_shared_memory_are_read_where_they_lie_and_pass_relays() {
     // Owner 2, whose segments alone are large, sends all of them so. Its relay, rank 2, passes most of them on.
     let sent = 3 * shape().owner_bytes(2) as u64;
     assert_eq!((counters[5].sent_bytes, counters[5].shared_bytes), (sent, sent));
+    assert_eq!(counters[5].staged_bytes, 0);
     assert!(counters[2].relayed_bytes > sent && counters[2].shared_bytes > sent, "{:?}", counters[2]);
 }
 
@@ -47,7 +48,8 @@ fn rows_in_other_memory_are_staged() {
     ranks.iter_mut().chain(&mut owners).for_each(|process| process.in_place = false);
     let counters = counted(&(ranks, owners));
     let sent = 3 * shape().owner_bytes(2) as u64;
-    assert_eq!((counters[5].sent_bytes, counters[5].shared_bytes), (sent, sent));
+    let owner = counters[5];
+    assert_eq!((owner.sent_bytes, owner.shared_bytes, owner.staged_bytes), (sent, sent, sent));
 }
 
 #[test]

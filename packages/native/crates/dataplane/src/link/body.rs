@@ -159,6 +159,7 @@ impl SliceBody {
             return Some(found);
         }
         let staged = pack(self.pool.allocate_staging(bytes)?, source, from, bytes);
+        self.traffic.count_staged(bytes);
         let offset = arena.offset_of(staged.as_ptr(), bytes).expect("staged there");
         Some((SharedRows::one(offset, bytes), staged))
     }
