@@ -41,7 +41,9 @@ class Layer(nn.Module):
 class LocalAttention(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (each.permute(1, 2, 0, 3) for each in (q, k, v))
-        return scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).permute(2, 0, 1, 3)
+        # KV heads are repeated for their group of query heads: PyTorch 2.4 has no `enable_gqa`.
+        k, v = (each.repeat_interleave(HEADS // KV_HEADS, dim=1) for each in (k, v))
+        return scaled_dot_product_attention(q, k, v, is_causal=True).permute(2, 0, 1, 3)
 
 
 def shard_sizes(length: int, owners: int) -> list[int]:

@@ -63,7 +63,7 @@ class UlyssesContextAttention(nn.Module):
         layout: `sbhd` [s, b, h, d], `bshd` [b, s, h, d] or `thd` [t, h, d], with s or t this owner's rows.
         causal: row i sees no key after it (bottom-right aligned when s_q != s_kv).
         window_size: keys that a row sees before and after its own; -1 is unbounded.
-        softmax_scale: default 1 / sqrt(d).
+        softmax_scale: any finite float32 but -0; default 1 / sqrt(d).
         strategy: `heads` or `balanced`; default: whole heads when they divide, balanced otherwise.
         keep: what ranks keep for backward: `store`; `recompute`: nothing, q, k and v travel again; `none`: inference.
             Without gradients it is `none`.
@@ -105,7 +105,7 @@ class UlyssesContextAttention(nn.Module):
         self._calculator = gather_size_calculator or DynamicGatherSizeCalculator()
         self._layout: Layout = layout
         self._left, self._right = _band(causal, window_size)
-        self._scale = softmax_scale
+        self._scale = None if softmax_scale is None else float(softmax_scale)
         self._strategy = strategy
         self._keep: Keep = keep
         self._kv_cache = (kv_cache_policy, kv_cache_budget_bytes, kv_cache_policy_unaligned)
@@ -179,7 +179,7 @@ class UlyssesContextAttention(nn.Module):
             self._layout,
             self._left,
             self._right,
-            0.0 if self._scale is None else self._scale,
+            self._scale,
             self._strategy,
             size_q,
             size_kv,

@@ -1,6 +1,7 @@
-"""The operators `ulysses::attention` and `ulysses::attention_backward`, for eager mode and `torch.compile` alike."""
+"""The operators `ulysses::attention` and `ulysses::attention_backward`, for eager mode and `torch.compile` alike.
 
-from __future__ import annotations
+Annotations here are evaluated, unlike elsewhere: PyTorch 2.4 infers the operators' schemas from types, not from strings.
+"""
 
 import math
 from typing import Any
@@ -55,7 +56,7 @@ def prepare_forward(
     layout: str,
     left: int | None,
     right: int | None,
-    scale: float,
+    scale: float | None,
     strategy: str | None,
     gather_size_q: int | None,
     gather_size_kv: int | None,
@@ -83,7 +84,7 @@ def prepare_forward(
         q_rows=q.shape[rows],
         kv_rows=k.shape[rows],
         mask=mask,
-        scale=float32(scale if scale > 0 else 1 / math.sqrt(q.shape[-1])),
+        scale=float32(1 / math.sqrt(q.shape[-1]) if scale is None else scale),
         strategy=strategy,  # type: ignore[arg-type]
         keep=keep,  # type: ignore[arg-type]
         attention_mask_lengths=_integers(attention_mask_lengths),
@@ -114,7 +115,7 @@ def attention(
     layout: str,
     left: int | None,
     right: int | None,
-    scale: float,
+    scale: float | None,
     strategy: str | None,
     gather_size_q: int | None,
     gather_size_kv: int | None,

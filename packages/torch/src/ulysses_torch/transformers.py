@@ -117,7 +117,7 @@ def _attend(
         layout,
         bounds.left,
         bounds.right,
-        0.0 if scaling is None else float(scaling),
+        None if scaling is None else float(scaling),
         None,
         None,
         None,

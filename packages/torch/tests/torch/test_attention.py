@@ -67,6 +67,24 @@ def test_a_strategy_a_window_and_a_scale_are_used(connection: Cluster) -> None:
     assert attention.last_outcome.planned.plan.spec.strategy == "balanced"
 
 
+@pytest.mark.parametrize("scale", [-0.5, 0.0])
+def test_a_scale_need_not_be_positive(connection: Cluster, scale: float) -> None:
+    attention = UlyssesContextAttention(None, connection, causal=True, softmax_scale=scale)
+
+    def local(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return local_attention("sbhd", causal=True)(q * (scale * 16**0.5), k, v)
+
+    expect_parity(attention, local, random_inputs((50, 1, 4, 16), 2, torch.float32))
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e300, -0.0])
+def test_a_scale_that_is_no_float32_is_refused_by_name(connection: Cluster, scale: float) -> None:
+    attention = UlyssesContextAttention(None, connection, softmax_scale=scale)
+    with pytest.raises(ShapeMismatchError) as refused:
+        attention(*random_inputs((8, 1, 2, 16), 2, torch.float32)[:3])
+    assert (refused.value.field, refused.value.expected) == ("scale", "a finite float32 other than -0")
+
+
 def test_packed_samples_do_not_see_each_other(connection: Cluster) -> None:
     cu_seqlens = torch.tensor([0, 50, 51, 51, 130], dtype=torch.int32)
     sample = torch.bucketize(torch.arange(130), cu_seqlens[1:], right=True)

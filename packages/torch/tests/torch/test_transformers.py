@@ -224,6 +224,18 @@ def test_padding_between_tokens_is_refused() -> None:
     assert refused.value.value == '"a hole in sample 1"'
 
 
+@pytest.mark.parametrize("scaling", [-0.5, 0.0])
+def test_the_scaling_of_a_model_is_used(scaling: float) -> None:
+    ours, local = twins(LLAMA)
+    # PyTorch's fused attention gives NaN for scales that are not positive.
+    local.set_attn_implementation("eager")
+    for model in (ours, local):
+        for layer in model.model.layers:
+            layer.self_attn.scaling = scaling
+    data = [plain(33, 4), plain(20, 5)]
+    assert losses(ours, data) == pytest.approx(losses(local, data), rel=5e-5)
+
+
 def test_attention_dropout_is_refused() -> None:
     config = LlamaConfig(**{**LLAMA.to_dict(), "attention_dropout": 0.1})
     ours, _ = twins(config)
