@@ -30,6 +30,10 @@ from .shards import check_inputs, row_dimension
 KEEPS = ("store", "recompute", "none")
 KV_CACHE_CHOICES = ("none", "half", "full", "auto")
 LAYOUTS = ("sbhd", "bshd", "thd")
+#: Keywords of other attentions that change results in ways the ranks do not compute.
+DROPOUT_KEYWORDS = ("dropout", "dropout_p")
+BIAS_KEYWORDS = ("attention_bias", "attn_bias", "bias", "alibi_slopes")
+CALL_KEYWORDS = ("attention_mask", "attention_mask_lengths", "cu_seqlens_q", "cu_seqlens_kv")
 
 
 class UlyssesContextAttention(nn.Module):
@@ -80,8 +84,7 @@ class UlyssesContextAttention(nn.Module):
             raise field_error(UnsupportedError, "core_attention", type(core_attention).__name__, expected)
         if layout not in LAYOUTS:
             raise field_error(UnsupportedError, "layout", layout, f"one of {', '.join(LAYOUTS)}")
-        if dropout_p != 0:
-            raise field_error(UnsupportedError, "dropout_p", dropout_p, "0: attention dropout is not computed")
+        _refuse_what_is_not_computed({"dropout_p": dropout_p})
         if keep not in KEEPS:
             raise field_error(UnsupportedError, "keep", keep, f"one of {', '.join(KEEPS)}")
         if kv_cache_policy not in (None, *KV_CACHE_CHOICES):
@@ -118,8 +121,8 @@ class UlyssesContextAttention(nn.Module):
             [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused.
         attention_mask_lengths: [b] integer, length of each sample as the attention mask has it.
         cu_seqlens_q, cu_seqlens_kv: [samples + 1] integer running sums of the whole packed sequence.
-        Other keywords reach a calculator's `calculate` untouched; a core attention of one's own gets whatever it takes
-        of all that follows v.
+        Other keywords reach the `calculate` of a calculator of one's own untouched, and are refused where there is none;
+        a core attention of one's own gets whatever it takes of all that follows v.
         Returns out, shaped like q.
         """
         out: Tensor
@@ -151,14 +154,11 @@ class UlyssesContextAttention(nn.Module):
         attention_mask_lengths: Tensor | None = None,
         cu_seqlens_q: Tensor | None = None,
         cu_seqlens_kv: Tensor | None = None,
-        attention_bias: Tensor | None = None,
-        dropout_p: float = 0.0,
         **kwargs: Any,
     ) -> tuple[Any, ...]:
-        if attention_bias is not None:
-            raise field_error(UnsupportedError, "attention_bias", "a tensor", "None: biases are not computed")
-        if dropout_p != 0:
-            raise field_error(UnsupportedError, "dropout_p", dropout_p, "0: attention dropout is not computed")
+        _refuse_what_is_not_computed(kwargs)
+        if type(self._calculator) in (DefaultGatherSizeCalculator, DynamicGatherSizeCalculator):
+            _refuse_what_nobody_reads(kwargs)
         q, k, v = autocast(q), autocast(k), autocast(v)
         check_inputs(q, k, v, self._layout)
         extent = None if attention_mask is None else attention_mask.shape[-1]
@@ -250,6 +250,35 @@ class UlyssesContextAttention(nn.Module):
         return size_q, size_kv, None, type(calculator).__name__
 
 
+def _refuse_what_is_not_computed(keywords: dict[str, Any]) -> None:
+    for name in DROPOUT_KEYWORDS:
+        value = keywords.get(name)
+        if value is not None and value != 0:
+            raise field_error(UnsupportedError, name, value, "0: attention dropout is not computed")
+    for name in BIAS_KEYWORDS:
+        if keywords.get(name) is not None:
+            raise field_error(UnsupportedError, name, _said(keywords[name]), "None: biases are not computed")
+
+
+def _refuse_what_nobody_reads(keywords: dict[str, Any]) -> None:
+    """A misspelt mask would be no mask, so what is not known is refused."""
+    for name, value in keywords.items():
+        if name in (*DROPOUT_KEYWORDS, *BIAS_KEYWORDS):
+            continue
+        if isinstance(value, Tensor) and value.is_floating_point():
+            expected = "a boolean attention_mask: biases are not computed"
+        else:
+            expected = (
+                f"one of {', '.join(CALL_KEYWORDS)}, unless a gather-size calculator of your own reads it; causal, "
+                "window_size and softmax_scale are options of the module"
+            )
+        raise field_error(UnsupportedError, name, _said(value), expected)
+
+
+def _said(value: object) -> object:
+    return f"a tensor, {value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else value
+
+
 def _band(causal: bool, window_size: tuple[int, int]) -> tuple[int | None, int | None]:
     left, right = (None if bound < 0 else bound for bound in window_size)
     if causal and right not in (None, 0):
@@ -262,8 +291,8 @@ def wants_gradients(q: Tensor, k: Tensor, v: Tensor) -> bool:
 
 
 def autocast(tensor: Tensor) -> Tensor:
-    """As PyTorch's own attention does: inputs in autocast's dtype."""
+    """As PyTorch's own attention does: inputs in autocast's dtype, but for float64."""
     kind = tensor.device.type
-    if torch.is_autocast_enabled(kind) and tensor.is_floating_point():
+    if torch.is_autocast_enabled(kind) and tensor.is_floating_point() and tensor.dtype != torch.float64:
         return tensor.to(torch.get_autocast_dtype(kind))
     return tensor

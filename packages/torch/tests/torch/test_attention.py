@@ -299,7 +299,13 @@ def test_gradients_of_gradients_are_refused_by_name(connection: Cluster) -> None
     ("call", "error", "field"),
     [
         (lambda a, q, k, v: a(q, k, v, dropout_p=0.1), UnsupportedError, "dropout_p"),
+        (lambda a, q, k, v: a(q, k, v, dropout=0.3), UnsupportedError, "dropout"),
         (lambda a, q, k, v: a(q, k, v, attention_bias=torch.zeros(8)), UnsupportedError, "attention_bias"),
+        (lambda a, q, k, v: a(q, k, v, attn_bias=torch.zeros(8)), UnsupportedError, "attn_bias"),
+        (lambda a, q, k, v: a(q, k, v, attn_mask=torch.zeros(8)), UnsupportedError, "attn_mask"),
+        (lambda a, q, k, v: a(q, k, v, attention_msk=torch.ones(8) > 0), UnsupportedError, "attention_msk"),
+        (lambda a, q, k, v: a(q, k, v, is_causal=True), UnsupportedError, "is_causal"),
+        (lambda a, q, k, v: a.start(q, k, v, gather_size=8), UnsupportedError, "gather_size"),
         (lambda a, q, k, v: a(q, k, v, torch.zeros(8)), UnsupportedError, "attention_mask.dtype"),
         (lambda a, q, k, v: a(q.double(), k.double(), v.double()), UnsupportedError, "q.dtype"),
         (lambda a, q, k, v: a(q, k.bfloat16(), v), ShapeMismatchError, "k.dtype"),
@@ -316,6 +322,39 @@ def test_what_cannot_be_computed_is_refused_by_name(
     with pytest.raises(error) as refused:
         call(attention, *random_inputs((8, 1, 2, 16), 2, torch.float32)[:3])
     assert refused.value.field == field
+
+
+def test_a_keyword_that_nobody_reads_is_refused_with_what_there_is(connection: Cluster) -> None:
+    inputs = random_inputs((8, 1, 3, 16), 3, torch.float32)[:3]
+    aligned = UlyssesContextAttention(None, connection, gather_size_calculator=DefaultGatherSizeCalculator())
+    with pytest.raises(UnsupportedError) as refused:
+        aligned(*inputs, is_causal=True)
+    assert refused.value.value == "True"
+    assert "attention_mask, attention_mask_lengths, cu_seqlens_q, cu_seqlens_kv" in (refused.value.expected or "")
+    with pytest.raises(UnsupportedError) as refused:
+        aligned(*inputs, attn_mask=torch.zeros(1, 8))
+    assert refused.value.value == '"a tensor, torch.float32 [1, 8]"'
+    assert refused.value.expected == "a boolean attention_mask: biases are not computed"
+    # What says that nothing is dropped or added is no request.
+    attention = UlyssesContextAttention(None, connection)
+    assert torch.equal(attention(*inputs, dropout=0.0, attention_bias=None), attention(*inputs))
+
+
+def test_a_calculator_of_ones_own_may_read_any_keyword_but_none_that_changes_results(connection: Cluster) -> None:
+    inputs = random_inputs((8, 1, 3, 16), 3, torch.float32)[:3]
+    attention = UlyssesContextAttention(None, connection, gather_size_calculator=FromKwargs())
+    assert torch.equal(attention(*inputs, gather_size=8, is_causal=True), attention(*inputs, gather_size=8))
+    for keyword, value in (("dropout", 0.3), ("attn_bias", torch.zeros(8))):
+        with pytest.raises(UnsupportedError) as refused:
+            attention(*inputs, **{keyword: value})
+        assert refused.value.field == keyword
+
+
+def test_autocast_leaves_float64_alone_and_it_is_refused(connection: Cluster) -> None:
+    inputs = (tensor.double() for tensor in random_inputs((8, 1, 2, 16), 2, torch.float32)[:3])
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(UnsupportedError) as refused:
+        UlyssesContextAttention(None, connection)(*inputs)
+    assert refused.value.field == "q.dtype"
 
 
 def test_options_that_are_not_computed_are_refused(connection: Cluster) -> None:

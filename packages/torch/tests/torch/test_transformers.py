@@ -224,6 +224,29 @@ def test_padding_between_tokens_is_refused() -> None:
     assert refused.value.value == '"a hole in sample 1"'
 
 
+def test_samples_that_a_collator_gives_twice_have_to_agree() -> None:
+    ours, local = twins(LLAMA)
+    tokens = tokens_of(30, batch=1)
+    positions = torch.cat([torch.arange(11), torch.arange(19)])[None]
+    sums = torch.tensor([0, 11, 30], dtype=torch.int32)
+    extra = {"cu_seq_lens_q": sums, "cu_seq_lens_k": sums, "max_length_q": 19, "max_length_k": 19}
+    with torch.no_grad():
+        want = local(input_ids=tokens, position_ids=positions).logits
+        got = ours(input_ids=tokens, position_ids=positions, **extra).logits
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+        with pytest.raises(UnsupportedError) as refused:
+            ours(input_ids=tokens, **extra)
+    assert (refused.value.field, refused.value.value) == ("cu_seq_lens_q", "[0, 11, 30]")
+
+
+@pytest.mark.parametrize("keyword", ["s_aux", "attn_bias", "output_attentions"])
+def test_what_changes_an_attention_or_its_results_is_refused(keyword: str) -> None:
+    ours, _ = twins(LLAMA)
+    with pytest.raises(UnsupportedError) as refused:
+        ours(**plain(8, 0), **{keyword: True})
+    assert refused.value.field == keyword
+
+
 @pytest.mark.parametrize("scaling", [-0.5, 0.0])
 def test_the_scaling_of_a_model_is_used(scaling: float) -> None:
     ours, local = twins(LLAMA)
