@@ -5,10 +5,11 @@ from inspect import get_annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from tests.cluster import TestCluster
+from ulysses_client.exchange.data_path import DataPathName
 from ulysses_torch import Cluster, UlyssesContextAttention, connect, ops
 
 from .model import HEADS, KV_HEADS, Model, batches, train
@@ -35,8 +36,14 @@ def attention(connection: Cluster) -> UlyssesContextAttention:
     return UlyssesContextAttention(None, connection, causal=True)
 
 
-def test_ten_steps_follow_local_attention(attention: UlyssesContextAttention) -> None:
+def test_ten_steps_follow_local_attention(cluster: TestCluster, data_path: DataPathName) -> None:
     data = batches(LENGTHS)
+    with connect(cluster.address) as connection:
+        assert connection.data_path == data_path
+        follow_local_attention(UlyssesContextAttention(None, connection, causal=True), data)
+
+
+def follow_local_attention(attention: UlyssesContextAttention, data: list[Tensor]) -> None:
     model = Model(attention)
     losses = train(model, data)
     assert losses == pytest.approx(train(Model(local), data), rel=5e-5)
@@ -80,6 +87,21 @@ def test_gradients_accumulate_over_batches(attention: UlyssesContextAttention) -
     )
 
 
+class Autocast(nn.Module):
+    """A model whose forward runs in bfloat16, as trainers do it: around many steps, the weights of the first would stay
+    in autocast's cache.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss: Tensor = self.model(tokens)
+        return loss
+
+
 def test_bf16_autocast_follows_local_attention(attention: UlyssesContextAttention) -> None:
     data = batches(LENGTHS)
     dtypes = set()
@@ -89,10 +111,22 @@ def test_bf16_autocast_follows_local_attention(attention: UlyssesContextAttentio
         dtypes.add(out.dtype)
         return out
 
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = train(Model(seen), data)
-        assert losses == pytest.approx(train(Model(local), data), rel=2e-2)
+    losses = train(Autocast(Model(seen)), data)
+    assert losses == pytest.approx(train(Autocast(Model(local)), data), rel=2e-2)
+    assert losses[-1] < losses[0] - 0.5
     assert dtypes == {torch.bfloat16}
+
+
+def test_bf16_gradients_are_as_near_to_float32_as_local_attentions(attention: UlyssesContextAttention) -> None:
+    (tokens,) = batches([127])
+
+    def gradients(model: nn.Module) -> list[Tensor]:
+        return list(torch.autograd.grad(model(tokens), list(model.parameters())))
+
+    exact, peers, ours = map(gradients, (Model(local), Autocast(Model(local)), Autocast(Model(attention))))
+    for (name, _), want, peer, got in zip(Model(local).named_parameters(), exact, peers, ours, strict=True):
+        allowed = 2 * (peer - want).norm() + 1e-3 * want.norm()
+        assert (got - want).norm() <= allowed, name
 
 
 def test_the_surrounding_model_compiles(attention: UlyssesContextAttention) -> None:
