@@ -119,7 +119,8 @@ class UlyssesContextAttention(nn.Module):
         q: [s_local, b, h, d] float32, bfloat16 or float16 (or as `layout` says), h % h_kv == 0, d from 1 to 256.
         k, v: [s_local, b, h_kv, d] like q.
         attention_mask: bool or integer, not zero where visible, of the whole sequence: [s] or [b, s] of keys, or
-            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused.
+            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused; several owners with s_q
+            other than s_kv take the last, as keys do not say how many queries there are.
         attention_mask_lengths: [b] integer, length of each sample as the attention mask has it.
         cu_seqlens_q, cu_seqlens_kv: [samples + 1] integer running sums of the whole packed sequence.
         Other keywords reach the `calculate` of a calculator of one's own untouched, and are refused where there is none;

@@ -17,6 +17,7 @@ from ulysses_torch import (
     ShapeMismatchError,
     StepMismatchError,
     UlyssesContextAttention,
+    UlyssesError,
     UlyssesWarning,
     UnsupportedError,
     connect,
@@ -192,13 +193,77 @@ def test_owners_of_any_number_hold_the_sequence(cluster: TestCluster, splits: li
         assert torch.equal(torch.cat(got), want)
 
 
+@pytest.mark.parametrize("form", ["keys", "matrix"])
+def test_owners_with_a_mask_of_the_whole_sequence_get_what_one_gets(cluster: TestCluster, form: str) -> None:
+    splits = [11, 0, 20, 9]
+    keys = torch.ones(2, 40, dtype=torch.bool)
+    keys[0, :13] = False
+    keys[1, 29:] = False
+    matrix = keys[:, None, None, :] & keys[:, None, :, None] & torch.ones(40, 40, dtype=torch.bool).tril()
+    inputs = random_inputs((40, 2, 5, 16), 1, torch.float32)
+    shards = list(zip(*(tensor.split(splits) for tensor in inputs), strict=True))
+
+    def attend(connected: Cluster, shard: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        attention = UlyssesContextAttention(None, connected, causal=form == "keys")
+        return results(lambda q, k, v: attention(q, k, v, keys if form == "keys" else matrix), *shard)
+
+    def owner(index: int) -> tuple[Tensor, ...]:
+        names = {"session": f"masked-{form}", "owner_index": index, "owner_count": len(splits)}
+        with connect(cluster.address, **names) as connected:
+            return attend(connected, shards[index])
+
+    with ThreadPoolExecutor(len(splits)) as pool:
+        parts = list(pool.map(owner, range(len(splits))))
+    with connect(cluster.address) as alone:
+        whole = attend(alone, inputs)
+    local = results(local_attention("sbhd", matrix), *inputs)
+    for got, want, near in zip(zip(*parts, strict=True), whole, local, strict=True):
+        assert torch.equal(torch.cat(got), want)
+        torch.testing.assert_close(want, near, atol=1e-4, rtol=1e-4)
+
+
+class OfBoth(GatherSizeCalculator):
+    """All rows, of which the mask's last dimension is the keys' number only."""
+
+    def calculate(self, *args: object, **kwargs: object) -> int | None:
+        return {"q": 20, "kv": 60}[str(kwargs["tensor"])]
+
+
+def test_owners_with_fewer_queries_than_keys_take_a_mask_of_both_and_none_of_keys(cluster: TestCluster) -> None:
+    q, _, _, dout = random_inputs((20, 1, 4, 16), 4, torch.float32)
+    _, k, v, _ = random_inputs((60, 1, 4, 16), 4, torch.float32, seed=1)
+    keys = torch.arange(60) < 47
+    matrix = keys.expand(1, 1, 20, 60)
+
+    def owner(index: int) -> tuple[Tensor, ...]:
+        with connect(cluster.address, session="crossing", owner_index=index, owner_count=2) as connected:
+            attention = UlyssesContextAttention(None, connected, gather_size_calculator=OfBoth())
+            half = [tensor.chunk(2)[index] for tensor in (q, k, v, dout)]
+            with pytest.raises(UnsupportedError) as refused:
+                attention(*half[:3], keys)
+            assert (refused.value.field, refused.value.value) == ("attention_mask.shape", "[60]")
+            return results(lambda q, k, v: attention(q, k, v, matrix), *half)
+
+    with ThreadPoolExecutor(2) as pool:
+        parts = [torch.cat(each) for each in zip(*pool.map(owner, range(2)), strict=True)]
+    with connect(cluster.address) as alone:
+        attention = UlyssesContextAttention(None, alone, gather_size_calculator=OfBoth())
+        whole = expect_parity(
+            lambda q, k, v: attention(q, k, v, keys), local_attention("sbhd", matrix), (q, k, v, dout)
+        )
+    assert all(torch.equal(got, want) for got, want in zip(parts, whole, strict=True))
+
+
 @pytest.mark.parametrize("killed", ["forward", "backward"])
 def test_a_killed_rank_does_not_change_a_bit(mortal: TestCluster, killed: str) -> None:
     inputs = random_inputs((3000, 1, 5, 32), 1, torch.float32)
     leaves = [tensor.requires_grad_() for tensor in inputs[:3]]
-    with connect(mortal.address) as connected, ThreadPoolExecutor(1) as pool:
+    replays: list[UlyssesError] = []
+    heard = lambda error, _: replays.append(error)
+    with connect(mortal.address, on_replay=heard) as connected, ThreadPoolExecutor(1) as pool:
         attention = UlyssesContextAttention(None, connected, causal=True)
         alone = results(attention, *inputs)
+        replays.clear()
         mortal.wait_idle()
 
         def kill() -> None:
@@ -213,6 +278,7 @@ def test_a_killed_rank_does_not_change_a_bit(mortal: TestCluster, killed: str) -
         gradients = torch.autograd.grad(out, leaves, inputs[3])
         killing.result()
         mortal.wait_complete()
+    assert replays
     for got, want in zip((out, *gradients), alone, strict=True):
         assert torch.equal(got, want)
 
