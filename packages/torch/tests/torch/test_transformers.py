@@ -139,6 +139,18 @@ def test_ten_steps_follow_local_attention(config: PreTrainedConfig, batch: Any) 
     assert got == pytest.approx(want, rel=5e-5)
 
 
+@pytest.mark.usefixtures("data_path")
+def test_padded_batches_follow_local_attention_by_either_data_path(cluster: TestCluster) -> None:
+    data = [padded(rows, seed) for seed, rows in enumerate([47, 31, 20])]
+    ours, local = twins(LLAMA)
+    with connect(cluster.address) as connected:
+        register_transformers(connected, "ulysses_of_this_path")
+        ours.set_attn_implementation("ulysses_of_this_path")
+        expect_same_gradients(ours, local, lambda model: model(**data[0]).loss)
+        got = losses(ours, data)
+    assert got == pytest.approx(losses(local, data), rel=5e-5)
+
+
 def test_qwen2_with_28_heads_on_8_ranks_follows_local_attention() -> None:
     data = [plain(rows, seed) for seed, rows in enumerate([50, 33, 127])]
     ours, local = twins(QWEN2)
