@@ -1,6 +1,6 @@
 """The operators `ulysses::attention` and `ulysses::attention_backward`, for eager mode and `torch.compile` alike.
 
-Annotations here are evaluated, unlike elsewhere: PyTorch 2.4 infers the operators' schemas from types, not from strings.
+Annotations here are evaluated, unlike elsewhere: PyTorch 2.4 infers schemas of operators from types, not from strings.
 """
 
 import math
@@ -222,9 +222,7 @@ finish_attention.register_autograd(_backward, setup_context=_save_finished)
 attention_backward.register_autograd(_refuse_double_backward)
 
 
-def _with_tensor(
-    bounds: Mask, attention_mask: Tensor, batch: int, q_rows: int, kv_rows: int, owner_count: int
-) -> Mask:
+def _with_tensor(bounds: Mask, attention_mask: Tensor, batch: int, q_rows: int, kv_rows: int, owner_count: int) -> Mask:
     """The bounds and a boolean mask of the whole sequence: [s] or [b, s] of keys, or [b, 1, s_q, s_kv]."""
     if attention_mask.is_floating_point():
         expected = "a boolean or integer mask, not zero where visible; float biases are not supported"

@@ -29,7 +29,7 @@ NAME = "ulysses"
 BLOCK_ELEMENTS = 1 << 22
 #: Keywords of attention functions that change the result in ways the ranks do not compute.
 REFUSED = (
-    "softcap", "position_bias", "s_aux", "sinks", "indices", "block_indices", "head_mask", "attention_bias", "attn_bias",
+    "softcap", "position_bias", "attention_bias", "attn_bias", "s_aux", "sinks", "head_mask", "indices", "block_indices"
 )  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def _attend(
 
 
 def _require_same_samples(keyword: str, given: Tensor | None, bounds: MaskBounds, states: Tensor) -> None:
-    """Collators give the samples of a packed batch twice, for FlashAttention and as position_ids, which the mask has."""
+    """Collators give samples of a packed batch twice, for FlashAttention and as position_ids, which the mask has."""
     if given is None:
         return
     batch, _, rows, _ = states.shape

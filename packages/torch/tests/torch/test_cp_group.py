@@ -1,8 +1,7 @@
-"""Groups of `torch.distributed` as owners: which connection they get, and who closes it. Here a group has one member."""
+"""Groups of `torch.distributed` as owners: which connection they get, and who closes it. Each has one member here."""
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -25,7 +24,9 @@ def group() -> Iterator[dist.ProcessGroup]:
 
 
 @pytest.mark.usefixtures("data_path")
-def test_closing_the_cluster_of_a_pair_closes_what_the_group_made(cluster: TestCluster, group: dist.ProcessGroup) -> None:
+def test_closing_the_cluster_of_a_pair_closes_what_the_group_made(
+    cluster: TestCluster, group: dist.ProcessGroup
+) -> None:
     inputs = random_inputs((40, 1, 3, 16), 3, torch.float32)[:3]
     threads = set(threading.enumerate())
     with connect(cluster.address) as given:
