@@ -1,11 +1,13 @@
 """Training as trainers do it: losses follow local attention's."""
 
+import shutil
 from collections.abc import Iterator
 from inspect import get_annotations
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor_config
 from torch.nn.functional import scaled_dot_product_attention
 
 from tests.cluster import TestCluster
@@ -135,6 +137,18 @@ def test_the_surrounding_model_compiles(attention: UlyssesContextAttention) -> N
     assert train(compiled, data) == pytest.approx(train(Model(local), data), rel=5e-5)
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++")
+def test_the_surrounding_model_compiles_to_machine_code(
+    attention: UlyssesContextAttention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Workers would import PyTorch first.
+    monkeypatch.setattr(inductor_config, "compile_threads", 1)
+    data = batches([64, 64])
+    compiled = torch.compile(Model(attention), backend="inductor", fullgraph=True)
+    assert train(compiled, data) == pytest.approx(train(Model(local), data), rel=5e-5)
+
+
 def test_a_compiled_model_keeps_nothing_without_gradients(mortal: TestCluster) -> None:
     with connect(mortal.address) as connected:
         compiled = torch.compile(Model(UlyssesContextAttention(None, connected, causal=True)), backend="aot_eager")
@@ -146,7 +160,7 @@ def test_a_compiled_model_keeps_nothing_without_gradients(mortal: TestCluster) -
 
 
 def test_the_operators_are_annotated_with_types() -> None:
-    """PyTorch 2.4, the oldest that is promised, infers no schema from annotations that are strings; newer ones would."""
+    """PyTorch 2.4, the oldest that is promised, infers no schema from strings, as newer ones do."""
     for operator in (ops.attention, ops.finish_attention, ops.attention_backward):
         annotations = get_annotations(operator._init_fn)
         assert "return" in annotations
