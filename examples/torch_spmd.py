@@ -1,5 +1,6 @@
 """Several trainer processes that each hold an unequal shard of one sequence.
 
+    pip install './packages/torch[examples]'
     npx ulysses up --context-parallel-size 3
     ULYSSES_ADDRESS=127.0.0.1:7100 torchrun --nproc-per-node 4 examples/torch_spmd.py --length 1021 --compare
 

@@ -1,5 +1,6 @@
 """A byte-level language model on text files, trained by one process; the attention of every layer runs on a cluster.
 
+    pip install './packages/torch[examples]'
     npx ulysses up --context-parallel-size 4
     python examples/torch_train_lm.py --address 127.0.0.1:7100 --steps 50 README.md docs --compare
 
