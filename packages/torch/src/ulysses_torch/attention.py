@@ -123,7 +123,7 @@ class UlyssesContextAttention(nn.Module):
             other than s_kv take the last, as keys do not say how many queries there are.
         attention_mask_lengths: [b] integer, length of each sample as the attention mask has it.
         cu_seqlens_q, cu_seqlens_kv: [samples + 1] integer running sums of the whole packed sequence.
-        Other keywords reach the `calculate` of a calculator of one's own untouched, and are refused where there is none;
+        Other keywords reach the `calculate` of one's own calculator untouched, and are refused where there is none;
         a core attention of one's own gets whatever it takes of all that follows v.
         Returns out, shaped like q.
         """
