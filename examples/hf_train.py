@@ -1,5 +1,6 @@
 """A Hugging Face model on text files, with `attn_implementation="ulysses"`; batches are padded on the left.
 
+pip install './packages/torch[examples]'
 npx ulysses up --context-parallel-size 4
 python examples/hf_train.py --address 127.0.0.1:7100 --model mistral README.md docs --compare
 """

@@ -1,5 +1,6 @@
 """Several trainer processes that each hold an unequal shard of one sequence.
 
+    pip install './packages/torch[examples]'
     npx ulysses up --context-parallel-size 3
     ULYSSES_ADDRESS=127.0.0.1:7100 torchrun --nproc-per-node 4 examples/torch_spmd.py --length 1021 --compare
 
@@ -41,7 +42,9 @@ class Layer(nn.Module):
 class LocalAttention(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (each.permute(1, 2, 0, 3) for each in (q, k, v))
-        return scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).permute(2, 0, 1, 3)
+        # KV heads are repeated for their group of query heads: PyTorch 2.4 has no `enable_gqa`.
+        k, v = (each.repeat_interleave(HEADS // KV_HEADS, dim=1) for each in (k, v))
+        return scaled_dot_product_attention(q, k, v, is_causal=True).permute(2, 0, 1, 3)
 
 
 def shard_sizes(length: int, owners: int) -> list[int]:

@@ -1,5 +1,6 @@
 """A byte-level language model on text files, trained by one process; the attention of every layer runs on a cluster.
 
+    pip install './packages/torch[examples]'
     npx ulysses up --context-parallel-size 4
     python examples/torch_train_lm.py --address 127.0.0.1:7100 --steps 50 README.md docs --compare
 
@@ -75,7 +76,9 @@ class Model(nn.Module):
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = (each.permute(1, 2, 0, 3) for each in (q, k, v))
-    return scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).permute(2, 0, 1, 3)
+    # KV heads are repeated for their group of query heads: PyTorch 2.4 has no `enable_gqa`.
+    k, v = (each.repeat_interleave(HEADS // KV_HEADS, dim=1) for each in (k, v))
+    return scaled_dot_product_attention(q, k, v, is_causal=True).permute(2, 0, 1, 3)
 
 
 def texts(paths: list[Path], longest: int) -> list[Tensor]:

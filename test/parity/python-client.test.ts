@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Of the layer without PyTorch, those that need no cluster: `npm run test:python` runs all. */
-const FILES = ['convert', 'fold', 'plan', 'vectors', 'wire'].map(
+const FILES = ['convert', 'fold', 'plan', 'sends', 'settle', 'vectors', 'wire'].map(
   (name) => `packages/torch/tests/client/test_${name}.py`,
 );
 /** Makes the environment when it is not there yet. */

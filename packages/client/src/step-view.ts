@@ -11,6 +11,7 @@ export async function buildStepView(
   q: TensorView,
   k: TensorView,
   call: CallOptions,
+  ownerCount: number,
 ): Promise<StepView> {
   const { extents } = q;
   return {
@@ -22,7 +23,7 @@ export async function buildStepView(
     headSize: extents.headSize,
     qRows: extents.rows,
     kvRows: k.extents.rows,
-    mask: resolveMask(options, call, q, k),
+    mask: resolveMask(options, call, q, k, ownerCount),
     scale: Math.fround(options.scale ?? 1 / Math.sqrt(extents.headSize)),
     strategy: options.strategy ?? null,
     keep: options.keep ?? 'store',
@@ -35,7 +36,13 @@ export async function buildStepView(
   };
 }
 
-function resolveMask(options: AttentionOptions, call: CallOptions, q: TensorView, k: TensorView): Mask {
+function resolveMask(
+  options: AttentionOptions,
+  call: CallOptions,
+  q: TensorView,
+  k: TensorView,
+  ownerCount: number,
+): Mask {
   const mask = maskOfOptions(options);
   if (call.attentionMask === undefined) return mask;
   const { shape } = call.attentionMask;
@@ -50,7 +57,15 @@ function resolveMask(options: AttentionOptions, call: CallOptions, q: TensorView
       'absent when mask has segments or validRanges',
     );
   }
-  if (shape.length !== 4) return { ...mask, validRanges: tensor.validRanges };
+  if (shape.length !== 4) {
+    if (tensor.validRanges !== null && ownerCount > 1 && q.extents.rows !== k.extents.rows) {
+      // A mask of keys does not say how many queries there are, and no owner knows the others' shards.
+      const expected =
+        '[b, 1, s_q, s_kv], or mask.validRanges, as several owners hold other numbers of queries than of keys';
+      throw fieldError('UNSUPPORTED', 'attentionMask.shape', shape, expected);
+    }
+    return { ...mask, validRanges: tensor.validRanges };
+  }
   if (mask.left !== null || mask.right !== null) {
     throw fieldError(
       'SHAPE_MISMATCH',

@@ -8,8 +8,9 @@ import threading
 import time
 import uuid
 import warnings
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -76,6 +77,7 @@ class Cluster:
         self._warned: set[str] = set()
         self._threads: set[threading.Thread] = set()
         self._releases: set[Any] = set()
+        self._derived: weakref.WeakSet[Cluster] = weakref.WeakSet()
         self._closed = False
 
     def __enter__(self) -> Cluster:
@@ -90,6 +92,14 @@ class Cluster:
     def data_path(self) -> DataPathName:
         """What moves tensors: `native` or `grpcio`."""
         return self.path.name
+
+    def derive(self, **changes: Any) -> Cluster:
+        """A connection of its own with other options, which `close` closes with this one."""
+        with self._lock:
+            self.require_open()
+            derived = Cluster(replace(self.options, **changes))
+            self._derived.add(derived)
+        return derived
 
     def next_call(self) -> int:
         self.require_open()
@@ -131,6 +141,9 @@ class Cluster:
             if self._closed:
                 return
             self._closed = True
+            derived = list(self._derived)
+        for each in derived:
+            each.close()
         self.path.close()
         self._hear_releases()
         self.coordinators.close()

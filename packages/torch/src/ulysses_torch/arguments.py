@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 ALGORITHM = "ulysses_cp_algo"
 POLICIES = ("full", "half", "auto", "none")
@@ -26,10 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _size(text: str) -> int:
-    try:
-        size = int(text)
-    except ValueError:
-        size = 0
+    # Digits only, as the command line has it: int() also takes blanks, underscores and digits of other scripts.
+    size = int(text) if re.fullmatch("[0-9]+", text) else 0
     if size <= 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected an integer above 1")
     return size

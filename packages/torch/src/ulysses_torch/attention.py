@@ -30,6 +30,10 @@ from .shards import check_inputs, row_dimension
 KEEPS = ("store", "recompute", "none")
 KV_CACHE_CHOICES = ("none", "half", "full", "auto")
 LAYOUTS = ("sbhd", "bshd", "thd")
+#: Keywords of other attentions that change results in ways the ranks do not compute.
+DROPOUT_KEYWORDS = ("dropout", "dropout_p")
+BIAS_KEYWORDS = ("attention_bias", "attn_bias", "bias", "alibi_slopes")
+CALL_KEYWORDS = ("attention_mask", "attention_mask_lengths", "cu_seqlens_q", "cu_seqlens_kv")
 
 
 class UlyssesContextAttention(nn.Module):
@@ -38,7 +42,8 @@ class UlyssesContextAttention(nn.Module):
     `core_attention` None means that the ranks' devices compute. A module or a function of one's own is called on whole
     sequences of some heads, which the cluster exchanges: one owner per rank, or one that holds everything. `cp_group`
     is a cluster from `connect`, a `torch.distributed` group whose members each hold a shard (its address is in
-    ULYSSES_ADDRESS), or both as a pair.
+    ULYSSES_ADDRESS, the files of mutual TLS in ULYSSES_TLS_CERT, _KEY and _CA), or both as a pair: then the options are
+    those of the cluster, and closing it ends what the group made.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class UlyssesContextAttention(nn.Module):
         layout: `sbhd` [s, b, h, d], `bshd` [b, s, h, d] or `thd` [t, h, d], with s or t this owner's rows.
         causal: row i sees no key after it (bottom-right aligned when s_q != s_kv).
         window_size: keys that a row sees before and after its own; -1 is unbounded.
-        softmax_scale: default 1 / sqrt(d).
+        softmax_scale: any finite float32 but -0; default 1 / sqrt(d).
         strategy: `heads` or `balanced`; default: whole heads when they divide, balanced otherwise.
         keep: what ranks keep for backward: `store`; `recompute`: nothing, q, k and v travel again; `none`: inference.
             Without gradients it is `none`.
@@ -80,8 +85,7 @@ class UlyssesContextAttention(nn.Module):
             raise field_error(UnsupportedError, "core_attention", type(core_attention).__name__, expected)
         if layout not in LAYOUTS:
             raise field_error(UnsupportedError, "layout", layout, f"one of {', '.join(LAYOUTS)}")
-        if dropout_p != 0:
-            raise field_error(UnsupportedError, "dropout_p", dropout_p, "0: attention dropout is not computed")
+        _refuse_what_is_not_computed({"dropout_p": dropout_p})
         if keep not in KEEPS:
             raise field_error(UnsupportedError, "keep", keep, f"one of {', '.join(KEEPS)}")
         if kv_cache_policy not in (None, *KV_CACHE_CHOICES):
@@ -105,7 +109,7 @@ class UlyssesContextAttention(nn.Module):
         self._calculator = gather_size_calculator or DynamicGatherSizeCalculator()
         self._layout: Layout = layout
         self._left, self._right = _band(causal, window_size)
-        self._scale = softmax_scale
+        self._scale = None if softmax_scale is None else float(softmax_scale)
         self._strategy = strategy
         self._keep: Keep = keep
         self._kv_cache = (kv_cache_policy, kv_cache_budget_bytes, kv_cache_policy_unaligned)
@@ -115,11 +119,12 @@ class UlyssesContextAttention(nn.Module):
         q: [s_local, b, h, d] float32, bfloat16 or float16 (or as `layout` says), h % h_kv == 0, d from 1 to 256.
         k, v: [s_local, b, h_kv, d] like q.
         attention_mask: bool or integer, not zero where visible, of the whole sequence: [s] or [b, s] of keys, or
-            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused.
+            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused; several owners with s_q
+            other than s_kv take the last, as keys do not say how many queries there are.
         attention_mask_lengths: [b] integer, length of each sample as the attention mask has it.
         cu_seqlens_q, cu_seqlens_kv: [samples + 1] integer running sums of the whole packed sequence.
-        Other keywords reach a calculator's `calculate` untouched; a core attention of one's own gets whatever it takes
-        of all that follows v.
+        Other keywords reach the `calculate` of one's own calculator untouched, and are refused where there is none;
+        a core attention of one's own gets whatever it takes of all that follows v.
         Returns out, shaped like q.
         """
         out: Tensor
@@ -151,14 +156,11 @@ class UlyssesContextAttention(nn.Module):
         attention_mask_lengths: Tensor | None = None,
         cu_seqlens_q: Tensor | None = None,
         cu_seqlens_kv: Tensor | None = None,
-        attention_bias: Tensor | None = None,
-        dropout_p: float = 0.0,
         **kwargs: Any,
     ) -> tuple[Any, ...]:
-        if attention_bias is not None:
-            raise field_error(UnsupportedError, "attention_bias", "a tensor", "None: biases are not computed")
-        if dropout_p != 0:
-            raise field_error(UnsupportedError, "dropout_p", dropout_p, "0: attention dropout is not computed")
+        _refuse_what_is_not_computed(kwargs)
+        if type(self._calculator) in (DefaultGatherSizeCalculator, DynamicGatherSizeCalculator):
+            _refuse_what_nobody_reads(kwargs)
         q, k, v = autocast(q), autocast(k), autocast(v)
         check_inputs(q, k, v, self._layout)
         extent = None if attention_mask is None else attention_mask.shape[-1]
@@ -179,7 +181,7 @@ class UlyssesContextAttention(nn.Module):
             self._layout,
             self._left,
             self._right,
-            0.0 if self._scale is None else self._scale,
+            self._scale,
             self._strategy,
             size_q,
             size_kv,
@@ -250,6 +252,35 @@ class UlyssesContextAttention(nn.Module):
         return size_q, size_kv, None, type(calculator).__name__
 
 
+def _refuse_what_is_not_computed(keywords: dict[str, Any]) -> None:
+    for name in DROPOUT_KEYWORDS:
+        value = keywords.get(name)
+        if value is not None and value != 0:
+            raise field_error(UnsupportedError, name, value, "0: attention dropout is not computed")
+    for name in BIAS_KEYWORDS:
+        if keywords.get(name) is not None:
+            raise field_error(UnsupportedError, name, _said(keywords[name]), "None: biases are not computed")
+
+
+def _refuse_what_nobody_reads(keywords: dict[str, Any]) -> None:
+    """A misspelt mask would be no mask, so what is not known is refused."""
+    for name, value in keywords.items():
+        if name in (*DROPOUT_KEYWORDS, *BIAS_KEYWORDS):
+            continue
+        if isinstance(value, Tensor) and value.is_floating_point():
+            expected = "a boolean attention_mask: biases are not computed"
+        else:
+            expected = (
+                f"one of {', '.join(CALL_KEYWORDS)}, unless a gather-size calculator of your own reads it; causal, "
+                "window_size and softmax_scale are options of the module"
+            )
+        raise field_error(UnsupportedError, name, _said(value), expected)
+
+
+def _said(value: object) -> object:
+    return f"a tensor, {value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else value
+
+
 def _band(causal: bool, window_size: tuple[int, int]) -> tuple[int | None, int | None]:
     left, right = (None if bound < 0 else bound for bound in window_size)
     if causal and right not in (None, 0):
@@ -262,8 +293,8 @@ def wants_gradients(q: Tensor, k: Tensor, v: Tensor) -> bool:
 
 
 def autocast(tensor: Tensor) -> Tensor:
-    """As PyTorch's own attention does: inputs in autocast's dtype."""
+    """As PyTorch's own attention does: inputs in autocast's dtype, but for float64."""
     kind = tensor.device.type
-    if torch.is_autocast_enabled(kind) and tensor.is_floating_point():
+    if torch.is_autocast_enabled(kind) and tensor.is_floating_point() and tensor.dtype != torch.float64:
         return tensor.to(torch.get_autocast_dtype(kind))
     return tensor

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import uuid
 import weakref
-from dataclasses import replace
 from typing import Any
 
 import torch.distributed as dist
@@ -20,44 +19,57 @@ TLS_NAME_VARIABLE = "ULYSSES_TLS_NAME"
 
 CpGroup = Cluster | dist.ProcessGroup | tuple[dist.ProcessGroup, Cluster]
 
-# One connection per group, which ends with it: modules of one model share a session and number its calls together.
-_clusters: weakref.WeakKeyDictionary[dist.ProcessGroup, Cluster] = weakref.WeakKeyDictionary()
+# One connection per group and cluster that it was paired with, which ends with either: modules of one model share a
+# session and number its calls together.
+_of_environment: weakref.WeakKeyDictionary[dist.ProcessGroup, Cluster] = weakref.WeakKeyDictionary()
+_of_pairs: weakref.WeakKeyDictionary[dist.ProcessGroup, weakref.WeakKeyDictionary[Cluster, Cluster]]
+_of_pairs = weakref.WeakKeyDictionary()
 
 
 def cluster_of(cp_group: CpGroup) -> Cluster:
-    """The connection to use. For a group every member must call this, in the same order."""
+    """The connection to use. For a group every member must call this, in the same order, with as many clusters."""
     if isinstance(cp_group, Cluster):
         return cp_group
     if isinstance(cp_group, dist.ProcessGroup):
-        return _cluster_of_group(cp_group, None)
+        return _of_group(cp_group)
     if isinstance(cp_group, tuple) and len(cp_group) == 2:
         group, cluster = cp_group
         if isinstance(group, dist.ProcessGroup) and isinstance(cluster, Cluster):
-            return _cluster_of_group(group, cluster)
+            return _of_pair(group, cluster)
     expected = "a cluster from connect(), a ProcessGroup, or both as a pair"
     raise field_error(UnsupportedError, "cp_group", type(cp_group).__name__, expected)
 
 
-def _cluster_of_group(group: dist.ProcessGroup, like: Cluster | None) -> Cluster:
-    known = _clusters.get(group)
+def _of_group(group: dist.ProcessGroup) -> Cluster:
+    known = _of_environment.get(group)
     if known is not None:
         return known
-    address = os.environ.get(ADDRESS_VARIABLE) if like is None else like.options.address
+    address = os.environ.get(ADDRESS_VARIABLE)
     if address is None:
         expected = "host:port of the cluster, because cp_group is a ProcessGroup"
         raise field_error(ConfigError, ADDRESS_VARIABLE, None, expected)
-    owner: dict[str, Any] = {
-        "session": _agreed_session(group, "default" if like is None else like.options.job),
+    cluster = connect(address, tls=_tls_of_environment(), **_owner_in(group, "default"))
+    _of_environment[group] = cluster
+    weakref.finalize(group, cluster.close)
+    return cluster
+
+
+def _of_pair(group: dist.ProcessGroup, given: Cluster) -> Cluster:
+    """With the options of the cluster that was given, which closes it too."""
+    known = _of_pairs.setdefault(group, weakref.WeakKeyDictionary())
+    cluster = known.get(given)
+    if cluster is None:
+        cluster = known[given] = given.derive(**_owner_in(group, given.options.job))
+        weakref.finalize(group, cluster.close)
+    return cluster
+
+
+def _owner_in(group: dist.ProcessGroup, job: str) -> dict[str, Any]:
+    return {
+        "session": _agreed_session(group, job),
         "owner_index": dist.get_rank(group),
         "owner_count": dist.get_world_size(group),
     }
-    if like is None:
-        cluster = connect(address, tls=_tls_of_environment(), **owner)
-    else:
-        cluster = Cluster(replace(like.options, **owner))
-    _clusters[group] = cluster
-    weakref.finalize(group, cluster.close)
-    return cluster
 
 
 def _agreed_session(group: dist.ProcessGroup, job: str) -> str:

@@ -1,6 +1,7 @@
-"""The operators `ulysses::attention` and `ulysses::attention_backward`, for eager mode and `torch.compile` alike."""
+"""The operators `ulysses::attention` and `ulysses::attention_backward`, for eager mode and `torch.compile` alike.
 
-from __future__ import annotations
+Annotations here are evaluated, unlike elsewhere: PyTorch 2.4 infers schemas of operators from types, not from strings.
+"""
 
 import math
 from typing import Any
@@ -55,7 +56,7 @@ def prepare_forward(
     layout: str,
     left: int | None,
     right: int | None,
-    scale: float,
+    scale: float | None,
     strategy: str | None,
     gather_size_q: int | None,
     gather_size_kv: int | None,
@@ -70,9 +71,10 @@ def prepare_forward(
     rows, heads = row_dimension(layout), q.dim() - 2  # type: ignore[arg-type]
     batch = 1 if layout == "thd" else q.shape[1 - rows]
     bounds = Mask(left, right, _segments(cu_seqlens_q, cu_seqlens_kv), _valid_ranges(valid_q, valid_kv))
-    mask = (
-        bounds if attention_mask is None else _with_tensor(bounds, attention_mask, batch, q.shape[rows], k.shape[rows])
-    )
+    mask = bounds
+    if attention_mask is not None:
+        owner_count = owner.cluster.options.owner_count
+        mask = _with_tensor(bounds, attention_mask, batch, q.shape[rows], k.shape[rows], owner_count)
     view = StepView(
         dtype=DTYPES[q.dtype],
         layout=layout,  # type: ignore[arg-type]
@@ -83,7 +85,7 @@ def prepare_forward(
         q_rows=q.shape[rows],
         kv_rows=k.shape[rows],
         mask=mask,
-        scale=float32(scale if scale > 0 else 1 / math.sqrt(q.shape[-1])),
+        scale=float32(1 / math.sqrt(q.shape[-1]) if scale is None else scale),
         strategy=strategy,  # type: ignore[arg-type]
         keep=keep,  # type: ignore[arg-type]
         attention_mask_lengths=_integers(attention_mask_lengths),
@@ -114,7 +116,7 @@ def attention(
     layout: str,
     left: int | None,
     right: int | None,
-    scale: float,
+    scale: float | None,
     strategy: str | None,
     gather_size_q: int | None,
     gather_size_kv: int | None,
@@ -220,7 +222,7 @@ finish_attention.register_autograd(_backward, setup_context=_save_finished)
 attention_backward.register_autograd(_refuse_double_backward)
 
 
-def _with_tensor(bounds: Mask, attention_mask: Tensor, batch: int, q_rows: int, kv_rows: int) -> Mask:
+def _with_tensor(bounds: Mask, attention_mask: Tensor, batch: int, q_rows: int, kv_rows: int, owner_count: int) -> Mask:
     """The bounds and a boolean mask of the whole sequence: [s] or [b, s] of keys, or [b, 1, s_q, s_kv]."""
     if attention_mask.is_floating_point():
         expected = "a boolean or integer mask, not zero where visible; float biases are not supported"
@@ -233,6 +235,10 @@ def _with_tensor(bounds: Mask, attention_mask: Tensor, batch: int, q_rows: int, 
     s_q = shape[2] if len(shape) == 4 else s_kv if q_rows == kv_rows else q_rows
     said = classify_mask(attention_mask.cpu().numpy(), batch, s_q, s_kv)
     if len(shape) != 4:
+        if said.valid_ranges is not None and owner_count > 1 and q_rows != kv_rows:
+            # A mask of keys does not say how many queries there are, and no owner knows the others' shards.
+            expected = "[b, 1, s_q, s_kv], as several owners hold other numbers of queries than of keys"
+            raise field_error(UnsupportedError, "attention_mask.shape", list(shape), expected)
         return Mask(bounds.left, bounds.right, None, said.valid_ranges)
     if bounds.left is not None or bounds.right is not None:
         expected = "[s] or [b, s] when causal or window_size sets a band"

@@ -28,7 +28,9 @@ NAME = "ulysses"
 #: Elements of an unknown mask that are looked at together.
 BLOCK_ELEMENTS = 1 << 22
 #: Keywords of attention functions that change the result in ways the ranks do not compute.
-REFUSED = ("softcap", "position_bias", "s_aux", "attention_bias")
+REFUSED = (
+    "softcap", "position_bias", "attention_bias", "attn_bias", "s_aux", "sinks", "head_mask", "indices", "block_indices"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ def _attend(
     for keyword in REFUSED:
         if kwargs.get(keyword) is not None:
             raise field_error(UnsupportedError, keyword, "given", "None: it is not computed")
+    if kwargs.get("output_attentions"):
+        expected = "False: probabilities are nowhere as a whole"
+        raise field_error(UnsupportedError, "output_attentions", True, expected)
     bounds = MaskBounds()
     tensor = None
     if isinstance(attention_mask, MaskBounds):
@@ -93,6 +98,8 @@ def _attend(
     elif (getattr(module, "is_causal", True) if is_causal is None else is_causal) and query.shape[2] > 1:
         # A module that made no mask at all, which every caller of the mask function does.
         bounds = MaskBounds(None if sliding_window is None else sliding_window - 1, 0)
+    for keyword, states in (("cu_seq_lens_q", query), ("cu_seq_lens_k", key)):
+        _require_same_samples(keyword, kwargs.get(keyword), bounds, states)
     # [b, h, s, d] -> [b, s, h, d], views
     q, k, v = (autocast(each).transpose(1, 2) for each in (query, key, value))
     layout = "bshd"
@@ -117,7 +124,7 @@ def _attend(
         layout,
         bounds.left,
         bounds.right,
-        0.0 if scaling is None else float(scaling),
+        None if scaling is None else float(scaling),
         None,
         None,
         None,
@@ -129,6 +136,18 @@ def _attend(
         False,
     )
     return out.reshape(shape)
+
+
+def _require_same_samples(keyword: str, given: Tensor | None, bounds: MaskBounds, states: Tensor) -> None:
+    """Collators give samples of a packed batch twice, for FlashAttention and as position_ids, which the mask has."""
+    if given is None:
+        return
+    batch, _, rows, _ = states.shape
+    # A batch that is not packed has one sample per row of it.
+    known = torch.arange(0, batch * rows + 1, rows) if bounds.cu_seqlens is None else bounds.cu_seqlens
+    if given.tolist() != known.tolist():
+        expected = f"{known.tolist()}, which position_ids say, or None"
+        raise field_error(UnsupportedError, keyword, given.tolist(), expected)
 
 
 def mask_bounds(

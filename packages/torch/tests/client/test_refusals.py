@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cluster import TestCluster
+from tests.cluster import TestCluster, running_cluster
 from ulysses_client.attention_step import QkvShards, forward
 from ulysses_client.call_limits import limits_from_now
 from ulysses_client.cluster import connect
@@ -68,6 +68,23 @@ def test_wrong_addresses_are_said_within_five_seconds(cluster: TestCluster) -> N
     with silent_peer() as silent, web_server() as web, ThreadPoolExecutor(4) as pool:
         refused = pool.map(refusal_of, [nobody, silent, web, rank.tensor_address])
         assert list(map(type, refused)) == [PeerLostError, PeerLostError, PeerLostError, UnsupportedError]
+
+
+def test_a_cluster_that_is_gone_is_waited_for_until_the_deadline() -> None:
+    """Once it has answered: it may come back, unlike one that never did, which would have no replay here."""
+    replays: list[UlyssesError] = []
+    options: dict[str, Any] = {"first_contact_ms": 0, "deadline_ms": 3_000}
+    q, k, v, _ = (array.view(np.uint8) for array in inputs(4))
+    with (
+        running_cluster(2) as running,
+        connect(running.address, on_replay=lambda error, _: replays.append(error), **options) as connection,
+    ):
+        forward(connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
+        assert not replays
+        running.close()
+        with pytest.raises((PeerLostError, DeadlineError)):
+            forward(connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
+        assert len(replays) > 1
 
 
 def test_a_job_that_the_cluster_does_not_know_is_said_within_five_seconds(mortal: TestCluster) -> None:

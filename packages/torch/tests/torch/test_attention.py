@@ -17,6 +17,7 @@ from ulysses_torch import (
     ShapeMismatchError,
     StepMismatchError,
     UlyssesContextAttention,
+    UlyssesError,
     UlyssesWarning,
     UnsupportedError,
     connect,
@@ -65,6 +66,24 @@ def test_a_strategy_a_window_and_a_scale_are_used(connection: Cluster) -> None:
     expect_parity(attention, local, inputs)
     assert attention.last_outcome is not None
     assert attention.last_outcome.planned.plan.spec.strategy == "balanced"
+
+
+@pytest.mark.parametrize("scale", [-0.5, 0.0])
+def test_a_scale_need_not_be_positive(connection: Cluster, scale: float) -> None:
+    attention = UlyssesContextAttention(None, connection, causal=True, softmax_scale=scale)
+
+    def local(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return local_attention("sbhd", causal=True)(q * (scale * 16**0.5), k, v)
+
+    expect_parity(attention, local, random_inputs((50, 1, 4, 16), 2, torch.float32))
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e300, -0.0])
+def test_a_scale_that_is_no_float32_is_refused_by_name(connection: Cluster, scale: float) -> None:
+    attention = UlyssesContextAttention(None, connection, softmax_scale=scale)
+    with pytest.raises(ShapeMismatchError) as refused:
+        attention(*random_inputs((8, 1, 2, 16), 2, torch.float32)[:3])
+    assert (refused.value.field, refused.value.expected) == ("scale", "a finite float32 other than -0")
 
 
 def test_packed_samples_do_not_see_each_other(connection: Cluster) -> None:
@@ -174,13 +193,77 @@ def test_owners_of_any_number_hold_the_sequence(cluster: TestCluster, splits: li
         assert torch.equal(torch.cat(got), want)
 
 
+@pytest.mark.parametrize("form", ["keys", "matrix"])
+def test_owners_with_a_mask_of_the_whole_sequence_get_what_one_gets(cluster: TestCluster, form: str) -> None:
+    splits = [11, 0, 20, 9]
+    keys = torch.ones(2, 40, dtype=torch.bool)
+    keys[0, :13] = False
+    keys[1, 29:] = False
+    matrix = keys[:, None, None, :] & keys[:, None, :, None] & torch.ones(40, 40, dtype=torch.bool).tril()
+    inputs = random_inputs((40, 2, 5, 16), 1, torch.float32)
+    shards = list(zip(*(tensor.split(splits) for tensor in inputs), strict=True))
+
+    def attend(connected: Cluster, shard: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        attention = UlyssesContextAttention(None, connected, causal=form == "keys")
+        return results(lambda q, k, v: attention(q, k, v, keys if form == "keys" else matrix), *shard)
+
+    def owner(index: int) -> tuple[Tensor, ...]:
+        names = {"session": f"masked-{form}", "owner_index": index, "owner_count": len(splits)}
+        with connect(cluster.address, **names) as connected:
+            return attend(connected, shards[index])
+
+    with ThreadPoolExecutor(len(splits)) as pool:
+        parts = list(pool.map(owner, range(len(splits))))
+    with connect(cluster.address) as alone:
+        whole = attend(alone, inputs)
+    local = results(local_attention("sbhd", matrix), *inputs)
+    for got, want, near in zip(zip(*parts, strict=True), whole, local, strict=True):
+        assert torch.equal(torch.cat(got), want)
+        torch.testing.assert_close(want, near, atol=1e-4, rtol=1e-4)
+
+
+class OfBoth(GatherSizeCalculator):
+    """All rows, of which the mask's last dimension is the keys' number only."""
+
+    def calculate(self, *args: object, **kwargs: object) -> int | None:
+        return {"q": 20, "kv": 60}[str(kwargs["tensor"])]
+
+
+def test_owners_with_fewer_queries_than_keys_take_a_mask_of_both_and_none_of_keys(cluster: TestCluster) -> None:
+    q, _, _, dout = random_inputs((20, 1, 4, 16), 4, torch.float32)
+    _, k, v, _ = random_inputs((60, 1, 4, 16), 4, torch.float32, seed=1)
+    keys = torch.arange(60) < 47
+    matrix = keys.expand(1, 1, 20, 60)
+
+    def owner(index: int) -> tuple[Tensor, ...]:
+        with connect(cluster.address, session="crossing", owner_index=index, owner_count=2) as connected:
+            attention = UlyssesContextAttention(None, connected, gather_size_calculator=OfBoth())
+            half = [tensor.chunk(2)[index] for tensor in (q, k, v, dout)]
+            with pytest.raises(UnsupportedError) as refused:
+                attention(*half[:3], keys)
+            assert (refused.value.field, refused.value.value) == ("attention_mask.shape", "[60]")
+            return results(lambda q, k, v: attention(q, k, v, matrix), *half)
+
+    with ThreadPoolExecutor(2) as pool:
+        parts = [torch.cat(each) for each in zip(*pool.map(owner, range(2)), strict=True)]
+    with connect(cluster.address) as alone:
+        attention = UlyssesContextAttention(None, alone, gather_size_calculator=OfBoth())
+        whole = expect_parity(
+            lambda q, k, v: attention(q, k, v, keys), local_attention("sbhd", matrix), (q, k, v, dout)
+        )
+    assert all(torch.equal(got, want) for got, want in zip(parts, whole, strict=True))
+
+
 @pytest.mark.parametrize("killed", ["forward", "backward"])
 def test_a_killed_rank_does_not_change_a_bit(mortal: TestCluster, killed: str) -> None:
     inputs = random_inputs((3000, 1, 5, 32), 1, torch.float32)
     leaves = [tensor.requires_grad_() for tensor in inputs[:3]]
-    with connect(mortal.address) as connected, ThreadPoolExecutor(1) as pool:
+    replays: list[UlyssesError] = []
+    heard = lambda error, _: replays.append(error)
+    with connect(mortal.address, on_replay=heard) as connected, ThreadPoolExecutor(1) as pool:
         attention = UlyssesContextAttention(None, connected, causal=True)
         alone = results(attention, *inputs)
+        replays.clear()
         mortal.wait_idle()
 
         def kill() -> None:
@@ -195,6 +278,7 @@ def test_a_killed_rank_does_not_change_a_bit(mortal: TestCluster, killed: str) -
         gradients = torch.autograd.grad(out, leaves, inputs[3])
         killing.result()
         mortal.wait_complete()
+    assert replays
     for got, want in zip((out, *gradients), alone, strict=True):
         assert torch.equal(got, want)
 
@@ -281,7 +365,13 @@ def test_gradients_of_gradients_are_refused_by_name(connection: Cluster) -> None
     ("call", "error", "field"),
     [
         (lambda a, q, k, v: a(q, k, v, dropout_p=0.1), UnsupportedError, "dropout_p"),
+        (lambda a, q, k, v: a(q, k, v, dropout=0.3), UnsupportedError, "dropout"),
         (lambda a, q, k, v: a(q, k, v, attention_bias=torch.zeros(8)), UnsupportedError, "attention_bias"),
+        (lambda a, q, k, v: a(q, k, v, attn_bias=torch.zeros(8)), UnsupportedError, "attn_bias"),
+        (lambda a, q, k, v: a(q, k, v, attn_mask=torch.zeros(8)), UnsupportedError, "attn_mask"),
+        (lambda a, q, k, v: a(q, k, v, attention_msk=torch.ones(8) > 0), UnsupportedError, "attention_msk"),
+        (lambda a, q, k, v: a(q, k, v, is_causal=True), UnsupportedError, "is_causal"),
+        (lambda a, q, k, v: a.start(q, k, v, gather_size=8), UnsupportedError, "gather_size"),
         (lambda a, q, k, v: a(q, k, v, torch.zeros(8)), UnsupportedError, "attention_mask.dtype"),
         (lambda a, q, k, v: a(q.double(), k.double(), v.double()), UnsupportedError, "q.dtype"),
         (lambda a, q, k, v: a(q, k.bfloat16(), v), ShapeMismatchError, "k.dtype"),
@@ -298,6 +388,39 @@ def test_what_cannot_be_computed_is_refused_by_name(
     with pytest.raises(error) as refused:
         call(attention, *random_inputs((8, 1, 2, 16), 2, torch.float32)[:3])
     assert refused.value.field == field
+
+
+def test_a_keyword_that_nobody_reads_is_refused_with_what_there_is(connection: Cluster) -> None:
+    inputs = random_inputs((8, 1, 3, 16), 3, torch.float32)[:3]
+    aligned = UlyssesContextAttention(None, connection, gather_size_calculator=DefaultGatherSizeCalculator())
+    with pytest.raises(UnsupportedError) as refused:
+        aligned(*inputs, is_causal=True)
+    assert refused.value.value == "True"
+    assert "attention_mask, attention_mask_lengths, cu_seqlens_q, cu_seqlens_kv" in (refused.value.expected or "")
+    with pytest.raises(UnsupportedError) as refused:
+        aligned(*inputs, attn_mask=torch.zeros(1, 8))
+    assert refused.value.value == '"a tensor, torch.float32 [1, 8]"'
+    assert refused.value.expected == "a boolean attention_mask: biases are not computed"
+    # What says that nothing is dropped or added is no request.
+    attention = UlyssesContextAttention(None, connection)
+    assert torch.equal(attention(*inputs, dropout=0.0, attention_bias=None), attention(*inputs))
+
+
+def test_a_calculator_of_ones_own_may_read_any_keyword_but_none_that_changes_results(connection: Cluster) -> None:
+    inputs = random_inputs((8, 1, 3, 16), 3, torch.float32)[:3]
+    attention = UlyssesContextAttention(None, connection, gather_size_calculator=FromKwargs())
+    assert torch.equal(attention(*inputs, gather_size=8, is_causal=True), attention(*inputs, gather_size=8))
+    for keyword, value in (("dropout", 0.3), ("attn_bias", torch.zeros(8))):
+        with pytest.raises(UnsupportedError) as refused:
+            attention(*inputs, **{keyword: value})
+        assert refused.value.field == keyword
+
+
+def test_autocast_leaves_float64_alone_and_it_is_refused(connection: Cluster) -> None:
+    inputs = (tensor.double() for tensor in random_inputs((8, 1, 2, 16), 2, torch.float32)[:3])
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(UnsupportedError) as refused:
+        UlyssesContextAttention(None, connection)(*inputs)
+    assert refused.value.field == "q.dtype"
 
 
 def test_options_that_are_not_computed_are_refused(connection: Cluster) -> None:

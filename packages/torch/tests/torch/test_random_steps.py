@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,11 +45,12 @@ def options_of(step: dict[str, object]) -> dict[str, object]:
     return {"kv_cache_policy_unaligned": True, **{name: step[name] for name in names}}
 
 
+@pytest.mark.usefixtures("data_path")
 def test_any_sequence_of_steps_is_as_near_to_float64_as_local_attention(cluster: TestCluster) -> None:
     with connect(cluster.address) as connection:
 
         @given(steps())
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=40, deadline=None)
         def one(step: dict[str, object]) -> None:
             # Of a handful of 16-bit elements the largest error is chance, which a search finds, and no measure.
             inputs = random_inputs(shape_of(step), step["kv_heads"], torch.float32)
@@ -58,12 +60,13 @@ def test_any_sequence_of_steps_is_as_near_to_float64_as_local_attention(cluster:
         one()
 
 
+@pytest.mark.usefixtures("data_path")
 def test_any_owners_get_the_bits_that_one_gets(cluster: TestCluster) -> None:
     """M owners on 3 ranks, some without a row."""
     sessions = iter(range(1_000_000))
 
     @given(steps(), st.integers(1, 5), st.randoms(use_true_random=False))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=10, deadline=None)
     def one(step: dict[str, object], count: int, random: object) -> None:
         rows, dim = step["rows"], 0 if step["layout"] == "sbhd" else 1
         cuts = sorted(random.randint(0, rows) for _ in range(count - 1))

@@ -42,6 +42,9 @@ def test_flags_are_read(parser: argparse.ArgumentParser) -> None:
     [
         ["--context-parallel-size", "1"],
         ["--context-parallel-size", "two"],
+        ["--context-parallel-size", "1_0"],
+        ["--context-parallel-size", " 4"],
+        ["--context-parallel-size", "٤"],
         ["--context-parallel-algo", "ring"],
         ["--context-parallel-kv-cache-policy", "quarter"],
     ],

@@ -12,7 +12,7 @@ import torch
 from tests.cluster import TestCluster
 from ulysses_torch import UlyssesContextAttention, connect
 
-from .parity import expect_parity, local_attention, random_inputs
+from .parity import expect_parity, local_attention, random_inputs, results
 
 PROGRAM = """
 import sys
@@ -69,6 +69,62 @@ def test_a_process_group_says_who_the_owners_are_and_that_their_jobs_differ(
         assert torch.equal(torch.cat(got), want)
     said = "job is \"job-1\", expected 'job-0', as owner 0 has it owner 1"
     assert finished.stdout.splitlines() == [said] * len(splits)
+
+
+UNTIL_REPLAYED = """
+import sys
+import torch, torch.distributed as dist
+from ulysses_torch import UlyssesContextAttention, connect
+from tests.torch.parity import random_inputs, results
+
+dist.init_process_group("gloo")
+rank, replays = dist.get_rank(), []
+with connect(sys.argv[2], on_replay=lambda error, attempt: replays.append(error)) as cluster:
+    attention = UlyssesContextAttention(None, (dist.group.WORLD, cluster), causal=True)
+    shards = [tensor.split([700, 301])[rank] for tensor in random_inputs((1001, 1, 5, 32), 1, torch.float32)]
+    alone = results(attention, *shards)
+    if rank == 0:
+        print("steps", flush=True)
+    heard = torch.zeros(1)
+    while not heard:
+        parts = results(attention, *shards)
+        assert all(torch.equal(a, b) for a, b in zip(parts, alone))
+        heard[0] = len(replays)
+        # All make as many calls.
+        dist.all_reduce(heard)
+assert replays
+torch.save(parts, f"{sys.argv[1]}/{rank}.pt")
+dist.destroy_process_group()
+"""
+
+
+def test_processes_of_a_group_replay_when_a_rank_is_killed(mortal: TestCluster, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(UNTIL_REPLAYED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    trainer = subprocess.Popen(
+        [*command, str(program), str(tmp_path), mortal.address],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert trainer.stdout is not None
+    try:
+        assert trainer.stdout.readline() == "steps\n"
+        mortal.wait_running()
+        mortal.kill(1)
+        assert trainer.wait(60) == 0
+    finally:
+        trainer.kill()
+        trainer.wait()
+        trainer.stdout.close()
+    mortal.wait_complete()
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    inputs = random_inputs((1001, 1, 5, 32), 1, torch.float32)
+    with connect(mortal.address) as alone:
+        whole = results(UlyssesContextAttention(None, alone, causal=True), *inputs)
+    for got, want in zip(zip(*parts, strict=True), whole, strict=True):
+        assert torch.equal(torch.cat(got), want)
 
 
 def test_ctrl_c_ends_a_backward_that_waits(cluster: TestCluster) -> None:

@@ -1,16 +1,20 @@
 """Training as trainers do it: losses follow local attention's."""
 
+import shutil
 from collections.abc import Iterator
+from inspect import get_annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._inductor import config as inductor_config
 from torch.nn.functional import scaled_dot_product_attention
 
 from tests.cluster import TestCluster
-from ulysses_torch import Cluster, UlyssesContextAttention, connect
+from ulysses_client.exchange.data_path import DataPathName
+from ulysses_torch import Cluster, UlyssesContextAttention, connect, ops
 
-from .model import Model, batches, train
+from .model import HEADS, KV_HEADS, Model, batches, train
 
 # Odd, shorter than cp_size, growing and shrinking.
 LENGTHS = [127, 64, 2, 1, 91, 200, 33, 127, 5, 150]
@@ -18,7 +22,9 @@ LENGTHS = [127, 64, 2, 1, 91, 200, 33, 127, 5, 150]
 
 def local(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = (tensor.permute(1, 2, 0, 3) for tensor in (q, k, v))
-    return scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).permute(2, 0, 1, 3)
+    # KV heads are repeated for their group of query heads: PyTorch 2.4 has no `enable_gqa`.
+    k, v = (tensor.repeat_interleave(HEADS // KV_HEADS, dim=1) for tensor in (k, v))
+    return scaled_dot_product_attention(q, k, v, is_causal=True).permute(2, 0, 1, 3)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +38,14 @@ def attention(connection: Cluster) -> UlyssesContextAttention:
     return UlyssesContextAttention(None, connection, causal=True)
 
 
-def test_ten_steps_follow_local_attention(attention: UlyssesContextAttention) -> None:
+def test_ten_steps_follow_local_attention(cluster: TestCluster, data_path: DataPathName) -> None:
     data = batches(LENGTHS)
+    with connect(cluster.address) as connection:
+        assert connection.data_path == data_path
+        follow_local_attention(UlyssesContextAttention(None, connection, causal=True), data)
+
+
+def follow_local_attention(attention: UlyssesContextAttention, data: list[Tensor]) -> None:
     model = Model(attention)
     losses = train(model, data)
     assert losses == pytest.approx(train(Model(local), data), rel=5e-5)
@@ -77,6 +89,21 @@ def test_gradients_accumulate_over_batches(attention: UlyssesContextAttention) -
     )
 
 
+class Autocast(nn.Module):
+    """A model whose forward runs in bfloat16, as trainers do it: around many steps, the weights of the first would stay
+    in autocast's cache.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss: Tensor = self.model(tokens)
+        return loss
+
+
 def test_bf16_autocast_follows_local_attention(attention: UlyssesContextAttention) -> None:
     data = batches(LENGTHS)
     dtypes = set()
@@ -86,15 +113,39 @@ def test_bf16_autocast_follows_local_attention(attention: UlyssesContextAttentio
         dtypes.add(out.dtype)
         return out
 
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = train(Model(seen), data)
-        assert losses == pytest.approx(train(Model(local), data), rel=2e-2)
+    losses = train(Autocast(Model(seen)), data)
+    assert losses == pytest.approx(train(Autocast(Model(local)), data), rel=2e-2)
+    assert losses[-1] < losses[0] - 0.5
     assert dtypes == {torch.bfloat16}
+
+
+def test_bf16_gradients_are_as_near_to_float32_as_local_attentions(attention: UlyssesContextAttention) -> None:
+    (tokens,) = batches([127])
+
+    def gradients(model: nn.Module) -> list[Tensor]:
+        return list(torch.autograd.grad(model(tokens), list(model.parameters())))
+
+    exact, peers, ours = map(gradients, (Model(local), Autocast(Model(local)), Autocast(Model(attention))))
+    for (name, _), want, peer, got in zip(Model(local).named_parameters(), exact, peers, ours, strict=True):
+        allowed = 2 * (peer - want).norm() + 1e-3 * want.norm()
+        assert (got - want).norm() <= allowed, name
 
 
 def test_the_surrounding_model_compiles(attention: UlyssesContextAttention) -> None:
     data = batches([127, 64, 93])
     compiled = torch.compile(Model(attention), backend="aot_eager", fullgraph=True)
+    assert train(compiled, data) == pytest.approx(train(Model(local), data), rel=5e-5)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++")
+def test_the_surrounding_model_compiles_to_machine_code(
+    attention: UlyssesContextAttention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Workers would import PyTorch first.
+    monkeypatch.setattr(inductor_config, "compile_threads", 1)
+    data = batches([64, 64])
+    compiled = torch.compile(Model(attention), backend="inductor", fullgraph=True)
     assert train(compiled, data) == pytest.approx(train(Model(local), data), rel=5e-5)
 
 
@@ -106,6 +157,14 @@ def test_a_compiled_model_keeps_nothing_without_gradients(mortal: TestCluster) -
             loss = compiled(data)
         assert mortal.store_bytes() == 0
         assert loss.item() == pytest.approx(Model(local)(data).item(), rel=5e-5)
+
+
+def test_the_operators_are_annotated_with_types() -> None:
+    """PyTorch 2.4, the oldest that is promised, infers no schema from strings, as newer ones do."""
+    for operator in (ops.attention, ops.finish_attention, ops.attention_backward):
+        annotations = get_annotations(operator._init_fn)
+        assert "return" in annotations
+        assert not [name for name, annotation in annotations.items() if isinstance(annotation, str)]
 
 
 def test_the_operators_are_what_they_say_to_the_compiler(connection: Cluster) -> None:

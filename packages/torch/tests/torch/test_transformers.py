@@ -1,6 +1,6 @@
 """Hugging Face models train and evaluate through the cluster as they do with PyTorch's own attention."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -86,6 +86,20 @@ def losses(model: Any, data: list[dict[str, Tensor]]) -> list[float]:
     return found
 
 
+def expect_same_gradients(ours: Any, local: Any, loss: Callable[[Any], Tensor]) -> None:
+    """Of every parameter: losses of a few steps hardly show a wrong dq or dk."""
+    found = []
+    for model in (ours, local):
+        loss(model).backward()
+        found.append({name: each.grad for name, each in model.named_parameters() if each.grad is not None})
+        model.zero_grad()
+    got, want = found
+    assert got.keys() == want.keys()
+    for name, gradient in want.items():
+        error = (got[name] - gradient).norm()
+        assert error <= 1e-4 * gradient.norm() + 1e-7, f"{name}: {error:.1e} of {gradient.norm():.1e}"
+
+
 def plain(rows: int, seed: int) -> dict[str, Tensor]:
     tokens = tokens_of(rows, seed=seed)
     return {"input_ids": tokens, "labels": tokens}
@@ -117,11 +131,24 @@ def packed(rows: int, seed: int) -> dict[str, Tensor]:
 def test_ten_steps_follow_local_attention(config: PreTrainedConfig, batch: Any) -> None:
     data = [batch(rows, seed) for seed, rows in enumerate([47, 31, 64, 20, 33, 127, 40, 15, 50, 29])]
     ours, local = twins(config)
+    expect_same_gradients(ours, local, lambda model: model(**data[0]).loss)
     assert losses(ours, data) == pytest.approx(losses(local, data), rel=5e-5)
     evaluation = batch(127, 10)
     with torch.no_grad():
         got, want = (model.eval()(**evaluation).loss.item() for model in (ours, local))
     assert got == pytest.approx(want, rel=5e-5)
+
+
+@pytest.mark.usefixtures("data_path")
+def test_padded_batches_follow_local_attention_by_either_data_path(cluster: TestCluster) -> None:
+    data = [padded(rows, seed) for seed, rows in enumerate([47, 31, 20])]
+    ours, local = twins(LLAMA)
+    with connect(cluster.address) as connected:
+        register_transformers(connected, "ulysses_of_this_path")
+        ours.set_attn_implementation("ulysses_of_this_path")
+        expect_same_gradients(ours, local, lambda model: model(**data[0]).loss)
+        got = losses(ours, data)
+    assert got == pytest.approx(losses(local, data), rel=5e-5)
 
 
 def test_qwen2_with_28_heads_on_8_ranks_follows_local_attention() -> None:
@@ -142,12 +169,8 @@ def test_an_encoder_sees_both_ways_but_no_padding(batch: Any) -> None:
     arguments = {"input_ids": inputs["input_ids"], "attention_mask": inputs.get("attention_mask")}
     got, want = (model(**arguments).last_hidden_state * mask[..., None] for model in (ours, local))
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
-    weights = torch.randn(want.shape, generator=torch.Generator().manual_seed(0))
-    for hidden in (got, want):
-        (hidden * weights).sum().backward()
-    for (name, ours_parameter), local_parameter in zip(ours.named_parameters(), local.parameters(), strict=True):
-        if local_parameter.grad is not None:
-            torch.testing.assert_close(ours_parameter.grad, local_parameter.grad, atol=2e-4, rtol=1e-4, msg=name)
+    weights = torch.randn(want.shape, generator=torch.Generator().manual_seed(0)) * mask[..., None]
+    expect_same_gradients(ours, local, lambda model: (model(**arguments).last_hidden_state * weights).sum())
 
 
 def test_padding_changes_no_result() -> None:
@@ -222,6 +245,41 @@ def test_padding_between_tokens_is_refused() -> None:
     with pytest.raises(UnsupportedError) as refused:
         bounds(causal_mask_function, attention_mask=mask)
     assert refused.value.value == '"a hole in sample 1"'
+
+
+def test_samples_that_a_collator_gives_twice_have_to_agree() -> None:
+    ours, local = twins(LLAMA)
+    tokens = tokens_of(30, batch=1)
+    positions = torch.cat([torch.arange(11), torch.arange(19)])[None]
+    sums = torch.tensor([0, 11, 30], dtype=torch.int32)
+    extra = {"cu_seq_lens_q": sums, "cu_seq_lens_k": sums, "max_length_q": 19, "max_length_k": 19}
+    with torch.no_grad():
+        want = local(input_ids=tokens, position_ids=positions).logits
+        got = ours(input_ids=tokens, position_ids=positions, **extra).logits
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+        with pytest.raises(UnsupportedError) as refused:
+            ours(input_ids=tokens, **extra)
+    assert (refused.value.field, refused.value.value) == ("cu_seq_lens_q", "[0, 11, 30]")
+
+
+@pytest.mark.parametrize("keyword", ["s_aux", "attn_bias", "output_attentions"])
+def test_what_changes_an_attention_or_its_results_is_refused(keyword: str) -> None:
+    ours, _ = twins(LLAMA)
+    with pytest.raises(UnsupportedError) as refused:
+        ours(**plain(8, 0), **{keyword: True})
+    assert refused.value.field == keyword
+
+
+@pytest.mark.parametrize("scaling", [-0.5, 0.0])
+def test_the_scaling_of_a_model_is_used(scaling: float) -> None:
+    ours, local = twins(LLAMA)
+    # PyTorch's fused attention gives NaN for scales that are not positive.
+    local.set_attn_implementation("eager")
+    for model in (ours, local):
+        for layer in model.model.layers:
+            layer.self_attn.scaling = scaling
+    data = [plain(33, 4), plain(20, 5)]
+    assert losses(ours, data) == pytest.approx(losses(local, data), rel=5e-5)
 
 
 def test_attention_dropout_is_refused() -> None:

@@ -104,5 +104,8 @@ def float32(value: float) -> float:
     """The float32 nearest to a scale, as a float; scales travel so."""
     if not math.isfinite(value):
         return value
-    rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    try:
+        rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
     return rounded
