@@ -7,11 +7,8 @@ import {
   forwardReceives,
   freeMemory,
   keepMemory,
-  ownerLinkName,
-  ownerParty,
   rankParty,
   relayBytes,
-  relayOf,
   stepIdentity,
   stepName,
   unitExchange,
@@ -22,7 +19,7 @@ import {
   type StepChannel,
   type UnitExchange,
 } from '@ulysses/exchange';
-import type { Receive, Route } from '@ulysses/native';
+import type { Receive } from '@ulysses/native';
 import {
   carriedTensors,
   DerivedFromPlans,
@@ -38,6 +35,7 @@ import { Traces, type Logger } from '@ulysses/runtime';
 import type { DeviceTurns } from './device-turns.js';
 import type { ForwardStore } from './forward-store.js';
 import type { StepCounts } from './rank-metrics.js';
+import { routes } from './routes.js';
 import type { EpochSeat } from './seat.js';
 import { runBackward, runForward, type RunningStep } from './step.js';
 import { StepClock, type RankPhase } from './step-clock.js';
@@ -390,18 +388,4 @@ function allocateOr<T>(undo: () => void, allocate: () => T): T {
     undo();
     throw error;
   }
-}
-
-function routes({ step, ownerCount, directOwners }: Prepare, { rank, peerLinks }: EpochSeat): Route[] {
-  const found: Route[] = [];
-  peerLinks.forEach((link, peer) => {
-    if (link !== null) found.push({ destination: rankParty(peer), link });
-  });
-  for (let owner = 0; owner < ownerCount; owner++) {
-    const relay = relayOf(owner, peerLinks.length);
-    const dialsHere = relay === rank || directOwners.includes(owner);
-    const link = dialsHere ? ownerLinkName(owner, step.job, step.session) : peerLinks[relay];
-    if (link !== null && link !== undefined) found.push({ destination: ownerParty(owner), link });
-  }
-  return found;
 }
