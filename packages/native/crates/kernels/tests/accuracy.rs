@@ -5,7 +5,7 @@ use support::reference::{Reference, Units, reference};
 use support::{Case, Mask, Problem, Rounding, isas};
 use ulysses_kernels::{Bf16, F16, Isa, Workspaces};
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 23] = [
     Case { d: 1, rows: 1, kv_rows: 1, mask: Mask::Full },
     Case { d: 1, rows: 33, kv_rows: 197, mask: Mask::Random },
     Case { d: 3, rows: 70, kv_rows: 41, mask: Mask::Full },
@@ -26,6 +26,7 @@ const CASES: [Case; 22] = [
     Case { d: 128, rows: 90, kv_rows: 290, mask: Mask::Random },
     Case { d: 256, rows: 67, kv_rows: 98, mask: Mask::Causal },
     Case { d: 256, rows: 16, kv_rows: 193, mask: Mask::Packed(2) },
+    Case { d: 40, rows: 150, kv_rows: 1200, mask: Mask::Random },
     Case { d: 64, rows: 0, kv_rows: 9, mask: Mask::Full },
     Case { d: 64, rows: 9, kv_rows: 0, mask: Mask::Full },
 ];

@@ -172,10 +172,12 @@ impl Simd for Amx {
     const LANES: usize = 16;
     const VECTORS: usize = 2;
     const TILES: bool = true;
+    // Long blocks, so that tiles and vectors take turns rarely: of 128, 256 and 512 keys forward the last is 3 to 9 % above
+    // the others; backward 256 is 5 to 10 % above 128; more queries gain nothing.
     const FORWARD_QUERIES: usize = 128;
     const FORWARD_KEYS: usize = 512;
     const BACKWARD_QUERIES: usize = 128;
-    const BACKWARD_KEYS: usize = 128;
+    const BACKWARD_KEYS: usize = 256;
 
     operations!();
 

@@ -122,6 +122,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 pub(crate) trait Kernel {
     type Output;
     /// Whether it does its products by tiles where there are such.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no such processor has tiles"))]
     const TILES: bool = false;
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
