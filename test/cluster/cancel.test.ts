@@ -12,7 +12,8 @@ import { startCluster, startCoordinator, type TestCluster } from '../support/clu
 import { stepInputs } from '../support/step-inputs.js';
 
 const LONG = stepInputs({ rows: 6001, batch: 1, qHeads: 6, kvHeads: 6, headSize: 64 }, 4);
-const MIDDLE = stepInputs({ rows: 2001, batch: 1, qHeads: 3, kvHeads: 3, headSize: 64 }, 4);
+/** A backward of it takes a few times as long as a status or the shortest deadline below. */
+const MIDDLE = stepInputs({ rows: 5001, batch: 1, qHeads: 3, kvHeads: 3, headSize: 64 }, 4);
 const SMALL = stepInputs({ rows: 9, batch: 1, qHeads: 3, kvHeads: 3, headSize: 8 }, 4);
 
 let cluster: TestCluster;
@@ -108,10 +109,11 @@ describe('a backward that is given up', () => {
     const whole = await step.backward(MIDDLE.dout, { retain: true });
 
     const controller = new AbortController();
-    const call = errorOf(step.backward(MIDDLE.dout, { signal: controller.signal }));
-    await cluster.untilStepRuns();
+    const { call } = await cluster.whileStepRuns(() =>
+      step.backward(MIDDLE.dout, { signal: controller.signal, retain: true }),
+    );
     controller.abort();
-    expect((await call).code).toBe('CANCELLED');
+    expect((await errorOf(call)).code).toBe('CANCELLED');
     await cluster.untilIdle();
     expect((await errorOf(step.backward(MIDDLE.dout, { deadlineMs: 20 }))).code).toBe('DEADLINE');
     await cluster.untilIdle();
