@@ -1,6 +1,16 @@
-import { attentionBackward, attentionForward, Region, type BackwardUnit, type Rows } from '@ulysses/native';
+import {
+  attentionBackward,
+  attentionForward,
+  detectIsa,
+  Region,
+  type BackwardUnit,
+  type Rows,
+} from '@ulysses/native';
 import { rowBounds, type Mask } from '@ulysses/plan';
 import { elementBytes, type DType } from '@ulysses/tensor';
+
+/** With AMX also for bf16, as PyTorch's. */
+const ISA = detectIsa();
 
 export interface AttentionShape {
   readonly dtype: DType;
@@ -66,12 +76,12 @@ export class KernelAttention {
   }
 
   async forward(threads: number): Promise<void> {
-    await attentionForward(this.#job(threads), this.#units);
+    await attentionForward(this.#job(threads), this.#units, { isa: ISA });
   }
 
   /** Adds to dk and dv; needs a forward before. */
   async backward(threads: number): Promise<void> {
-    await attentionBackward(this.#job(threads), this.#units);
+    await attentionBackward(this.#job(threads), this.#units, { isa: ISA });
   }
 
   free(): void {

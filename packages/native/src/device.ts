@@ -9,7 +9,7 @@ export const device = new addon.Device();
 export interface JobOptions {
   /** Aborting it ends the job, queued or running, with CANCELLED. */
   readonly signal?: AbortSignal | undefined;
-  /** Instruction set to use instead of the best one that this machine has. */
+  /** Instruction set to use instead of the best that this machine has whose products are those of float32. */
   readonly isa?: Isa | undefined;
 }
 
