@@ -45,6 +45,7 @@ export interface NativeRegion {
 
 export interface NativeDevice {
   detectIsa(): Isa;
+  usualIsa(): Isa;
   attentionForward(
     job: AttentionJob,
     units: readonly ForwardUnit[],
