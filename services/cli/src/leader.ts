@@ -12,6 +12,7 @@ import {
   TLS_OPTIONS,
   createLogger,
   delay,
+  durationOption,
   stringOption,
   tlsFilesOf,
   type Check,
@@ -36,6 +37,14 @@ export const LEADER_OPTIONS = {
   ...REDIS_OPTIONS,
   ...TLS_OPTIONS,
 };
+
+/** Of commands that only ask. */
+export const ANSWER_TIMEOUT = durationOption({
+  ...named('timeout'),
+  default: 5000,
+  minMs: 1,
+  help: 'Longest to wait for the answer.',
+});
 
 export type LeaderConfig = Config<typeof LEADER_OPTIONS>;
 

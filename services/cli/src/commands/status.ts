@@ -6,16 +6,11 @@ import { named, readConfig } from '../config.js';
 import { formatBytes } from '../format-bytes.js';
 import { formatTable, type Column } from '../format-table.js';
 import { interruptSignal } from '../launcher/signals.js';
-import { LEADER_OPTIONS, askLeader, LEADER_CHECKS, openCoordinators } from '../leader.js';
+import { ANSWER_TIMEOUT, LEADER_OPTIONS, askLeader, LEADER_CHECKS, openCoordinators } from '../leader.js';
 
 const OPTIONS = {
   ...LEADER_OPTIONS,
-  timeout: durationOption({
-    ...named('timeout'),
-    default: 5000,
-    minMs: 1,
-    help: 'Longest to wait for the answer.',
-  }),
+  timeout: ANSWER_TIMEOUT,
   json: switchOption({
     ...named('json'),
     help: 'Print what the coordinator said as one JSON object; with --watch one line each time.',

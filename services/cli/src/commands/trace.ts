@@ -1,21 +1,16 @@
 import { writeFileSync } from 'node:fs';
 import { UlyssesError } from '@ulysses/errors';
-import { durationOption, helpText, stringOption } from '@ulysses/runtime';
+import { helpText, stringOption } from '@ulysses/runtime';
 import type { Command } from '../command.js';
 import { named, readConfig } from '../config.js';
-import { LEADER_OPTIONS, askLeader, LEADER_CHECKS, openCoordinators } from '../leader.js';
+import { ANSWER_TIMEOUT, LEADER_OPTIONS, askLeader, LEADER_CHECKS, openCoordinators } from '../leader.js';
 import { chromeTrace } from '../trace/chrome-trace.js';
 import { formatTrace } from '../trace/format-trace.js';
 import { tracedProcesses } from '../trace/traced-process.js';
 
 const OPTIONS = {
   ...LEADER_OPTIONS,
-  timeout: durationOption({
-    ...named('timeout'),
-    default: 5000,
-    minMs: 1,
-    help: 'Longest to wait for the answer.',
-  }),
+  timeout: ANSWER_TIMEOUT,
   out: stringOption({
     ...named('out'),
     valueName: 'PATH',
