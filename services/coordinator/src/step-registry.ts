@@ -16,8 +16,8 @@ export interface StepRegistryOptions {
   readonly rememberMs: number;
 }
 
-/** Ended a little before the owners' own deadline, so that the error with its details still reaches them. */
-const DEADLINE_MARGIN = 0.95;
+/** For the way back of an error at the deadline: a busy process may need so long to say it. */
+const ANSWER_MS = 150;
 
 /** Ended steps that are remembered at most, whatever their age: owners ask about those that just ended. */
 const MOST_REMEMBERED = 4096;
@@ -67,7 +67,7 @@ export class StepRegistry {
     requireOwner(request);
     requireJob(request, this.#options.jobs);
     this.#forgetOld();
-    const limitMs = deadlineMs === null ? this.#options.defaultDeadlineMs : deadlineMs * DEADLINE_MARGIN;
+    const limitMs = deadlineMs === null ? this.#options.defaultDeadlineMs : beforeDeadline(deadlineMs);
     const attempt = this.#attemptFor(request);
     const ticket = attempt.join(request, signal, limitMs);
     const failure = isExchangeView(request.view) ? request.view.failure : null;
@@ -249,4 +249,9 @@ function requireSameCall(attempt: Attempt, { ownerIndex, ownerCount }: PlanStep)
       },
     );
   }
+}
+
+/** When a step ends for its deadline: a little before its owners' own, so that the error with its details still reaches them. */
+function beforeDeadline(deadlineMs: number): number {
+  return deadlineMs - Math.max(0.05 * deadlineMs, Math.min(ANSWER_MS, 0.25 * deadlineMs));
 }
