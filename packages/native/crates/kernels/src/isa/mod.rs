@@ -156,12 +156,6 @@ impl Isa {
         Isa::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
     }
 
-    /// What to compute with when nobody chose: the best whose products are those of float32. AMX rounds P and dS to bfloat16,
-    /// as PyTorch does: a few times faster for such tensors, and less exact.
-    pub fn usual() -> Isa {
-        Isa::ALL.into_iter().find(|isa| *isa != Isa::Amx && isa.is_available()).unwrap_or(Isa::Portable)
-    }
-
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
