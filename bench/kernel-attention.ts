@@ -1,16 +1,6 @@
-import {
-  attentionBackward,
-  attentionForward,
-  detectIsa,
-  Region,
-  type BackwardUnit,
-  type Rows,
-} from '@ulysses/native';
+import { attentionBackward, attentionForward, Region, type BackwardUnit, type Rows } from '@ulysses/native';
 import { rowBounds, type Mask } from '@ulysses/plan';
 import { elementBytes, type DType } from '@ulysses/tensor';
-
-/** With AMX also for bf16, as PyTorch's. */
-const ISA = detectIsa();
 
 export interface AttentionShape {
   readonly dtype: DType;
@@ -76,12 +66,12 @@ export class KernelAttention {
   }
 
   async forward(threads: number): Promise<void> {
-    await attentionForward(this.#job(threads), this.#units, { isa: ISA });
+    await attentionForward(this.#job(threads), this.#units);
   }
 
   /** Adds to dk and dv; needs a forward before. */
   async backward(threads: number): Promise<void> {
-    await attentionBackward(this.#job(threads), this.#units, { isa: ISA });
+    await attentionBackward(this.#job(threads), this.#units);
   }
 
   free(): void {

@@ -9,7 +9,7 @@ export const device = new addon.Device();
 export interface JobOptions {
   /** Aborting it ends the job, queued or running, with CANCELLED. */
   readonly signal?: AbortSignal | undefined;
-  /** Instruction set to use instead of `usualIsa()`. */
+  /** Instruction set to use instead of the best one that this machine has. */
   readonly isa?: Isa | undefined;
 }
 
@@ -39,9 +39,4 @@ export async function submit(
 /** The best instruction set that this machine has and the kernels are compiled for. */
 export function detectIsa(): Isa {
   return device.detectIsa();
-}
-
-/** What jobs use that name none: the best whose products are those of float32, which AMX's are not. */
-export function usualIsa(): Isa {
-  return device.usualIsa();
 }

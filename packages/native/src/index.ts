@@ -2,7 +2,7 @@ export { Region, regionStats } from './region.js';
 export { attentionBackward, attentionForward } from './attention.js';
 export { matmul } from './matmul.js';
 export { foldPartials } from './fold-partials.js';
-export { detectIsa, usualIsa, type JobOptions } from './device.js';
+export { detectIsa, type JobOptions } from './device.js';
 export { SHARED_BYTES, TensorPlane, type ConnectOptions, type TensorPlaneOptions } from './tensor-plane.js';
 export type { FoldJob, MatmulJob, MemoryUsage, PlaneCounters, StepBytes } from './native.js';
 export { ISAS, TENSORS, TRANSPORTS } from './types.js';

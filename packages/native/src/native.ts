@@ -45,7 +45,6 @@ export interface NativeRegion {
 
 export interface NativeDevice {
   detectIsa(): Isa;
-  usualIsa(): Isa;
   attentionForward(
     job: AttentionJob,
     units: readonly ForwardUnit[],

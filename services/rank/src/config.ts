@@ -93,7 +93,7 @@ export const OPTIONS = {
     flag: 'isa',
     env: 'ULYSSES_ISA',
     default: null,
-    help: 'Instruction set of the kernels; none takes the best that this machine has but for amx, which rounds bf16 more.',
+    help: 'Instruction set of the kernels; none takes the best that this machine has.',
   }),
   storeBytes: bytesOption({
     flag: 'store-bytes',

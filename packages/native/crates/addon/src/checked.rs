@@ -26,9 +26,9 @@ pub fn threads(value: f64) -> Result<usize> {
     whole("threads", value, 1, 1024).map(|value| value as usize)
 }
 
-/// The instruction set that the caller insists on, else the usual one of this machine.
+/// The instruction set that the caller insists on, else the best one of this machine.
 pub fn isa(name: Option<String>) -> Result<Isa> {
-    let Some(name) = name else { return Ok(Isa::usual()) };
+    let Some(name) = name else { return Ok(Isa::detect()) };
     let known = Isa::ALL.map(Isa::name).join(", ");
     let isa = Isa::from_name(&name).ok_or_else(|| Failure::unsupported("isa", &name, format!("one of {known}")))?;
     if !isa.is_available() {

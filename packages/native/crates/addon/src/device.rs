@@ -30,12 +30,6 @@ impl Device {
     pub fn detect_isa(&self) -> &'static str {
         Isa::detect().name()
     }
-
-    /// What jobs use that name none.
-    #[napi(catch_unwind)]
-    pub fn usual_isa(&self) -> &'static str {
-        Isa::usual().name()
-    }
 }
 
 impl Device {

@@ -18,19 +18,23 @@ pub(crate) struct Scratch<'m> {
     pub v_rows: &'m mut [f32],
     /// `[d / ROWS][key][ROWS]`. With tiles: columns as A's rows.
     pub k_columns: &'m mut [f32],
-    /// `[key][BACKWARD_QUERIES]`: scores, then P; and dP, then dS. With tiles as `by_tiles` says.
+    /// `[key][BACKWARD_QUERIES]`: scores, then P; and dP, then dS. With tiles as `by_tiles` says, from scores and dP of some
+    /// keys, `[key][WIDTH]`.
     pub p: &'m mut [f32],
     pub ds: &'m mut [f32],
+    pub scores: &'m mut [f32],
     pub lanes: Lanes<'m>,
 }
 
 impl<'m> Scratch<'m> {
-    fn sizes<S: Simd>(d: usize) -> [usize; 7] {
-        let (rows, tile) = (S::BACKWARD_KEYS * d, S::BACKWARD_KEYS * S::BACKWARD_QUERIES);
-        let columns = S::BACKWARD_KEYS * d.next_multiple_of(S::ROWS);
-        let packed = slots(S::BACKWARD_KEYS, d);
-        let [rows, columns] = if S::TILES { [packed; 2] } else { [rows, columns] };
-        [rows, rows, columns, tile, tile, S::WIDTH, S::WIDTH]
+    fn sizes<S: Simd>(d: usize) -> [usize; 8] {
+        let (keys, tile) = (S::BACKWARD_KEYS, S::BACKWARD_KEYS * S::BACKWARD_QUERIES);
+        let ([rows, columns], [p, ds, scores]) = if S::TILES {
+            ([slots(keys, d); 2], by_tiles::scratch_slots::<S>())
+        } else {
+            ([keys * d, keys * d.next_multiple_of(S::ROWS)], [tile, tile, 0])
+        };
+        [rows, rows, columns, p, ds, scores, S::WIDTH, S::WIDTH]
     }
 
     pub(crate) fn floats<S: Simd>(d: usize) -> usize {
@@ -39,8 +43,8 @@ impl<'m> Scratch<'m> {
 
     pub(crate) fn cut<S: Simd>(memory: &'m mut [f32], d: usize) -> Scratch<'m> {
         let mut memory = Cutter::new(memory);
-        let [k_rows, v_rows, k_columns, p, ds, lo, hi] = Self::sizes::<S>(d).map(|len| memory.cut(len));
-        Scratch { k_rows, v_rows, k_columns, p, ds, lanes: Lanes::new(lo, hi) }
+        let [k_rows, v_rows, k_columns, p, ds, scores, lo, hi] = Self::sizes::<S>(d).map(|len| memory.cut(len));
+        Scratch { k_rows, v_rows, k_columns, p, ds, scores, lanes: Lanes::new(lo, hi) }
     }
 }
 
@@ -177,8 +181,7 @@ impl Block<'_, '_, '_> {
         let tiles = Tiles::new(simd);
         for panel in meeting.panels.clone() {
             all &= if S::TILES {
-                self.scores_by_tiles(&tiles, tile, &meeting, panel);
-                self.probabilities_by_tiles(simd, tile, &meeting, panel)
+                self.slopes_by_tiles(simd, &tiles, tile, &meeting, panel)
             } else {
                 self.scores(simd, tile, &meeting, panel);
                 self.probabilities(simd, tile, &meeting, panel)

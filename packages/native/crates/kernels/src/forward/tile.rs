@@ -7,7 +7,7 @@ use crate::micro::{Product, Start};
 use crate::pack::{groups, lane_to_row, rows_to_panels};
 use crate::parallel::Halt;
 use crate::rows::{Rows, RowsMut};
-use crate::tiles::{self, Tiles, half, rows_to_tiles};
+use crate::tiles::{self, Tiles, half, negate, rows_to_tiles};
 use crate::workspace::Cutter;
 use std::f64::consts::LN_2;
 use std::ops::Range;
@@ -29,22 +29,28 @@ pub(crate) struct Scratch<'m> {
     pub queries: &'m mut [f32],
     /// `[panel][d][WIDTH]`, d padded to whole row groups: P V so far.
     pub sums: &'m mut [f32],
-    /// `[key][WIDTH]`: scores of a block, then P. With tiles, P is `[pair of keys][WIDTH]`.
+    /// `[key][WIDTH]`: scores of a block, then P. With tiles, scores of some keys, and then P, `[pair of keys][WIDTH]`.
     pub scores: &'m mut [f32],
-    /// `[panel][WIDTH]`: the largest score so far, and the sum of P.
+    /// `[panel][WIDTH]`: what P is relative to, which is the largest score so far, or with tiles near it; and the sum of P.
     pub top: &'m mut [f32],
     pub total: &'m mut [f32],
+    /// With tiles, as `total`: the sum of P once rounded.
+    pub rounded: &'m mut [f32],
     /// `[WIDTH]`: what a panel's sums are worth once the largest score has grown.
     pub worth: &'m mut [f32],
     pub lanes: Lanes<'m>,
 }
 
 impl<'m> Scratch<'m> {
-    fn sizes<S: Simd>(d: usize) -> [usize; 8] {
-        let (queries, width) = (S::FORWARD_QUERIES, S::WIDTH);
+    fn sizes<S: Simd>(d: usize) -> [usize; 9] {
+        let (queries, keys, width) = (S::FORWARD_QUERIES, S::FORWARD_KEYS, S::WIDTH);
         let sums = queries * d.next_multiple_of(S::ROWS);
-        let packed = if S::TILES { tiles::slots(queries, d) } else { queries * d };
-        [packed, sums, S::FORWARD_KEYS * width, queries, queries, width, width, width]
+        let (packed, scores, rounded) = if S::TILES {
+            (tiles::slots(queries, d), by_tiles::score_floats(keys), queries)
+        } else {
+            (queries * d, keys * width, 0)
+        };
+        [packed, sums, scores, queries, queries, rounded, width, width, width]
     }
 
     pub(crate) fn floats<S: Simd>(d: usize) -> usize {
@@ -53,8 +59,9 @@ impl<'m> Scratch<'m> {
 
     pub(crate) fn cut<S: Simd>(memory: &'m mut [f32], d: usize) -> Scratch<'m> {
         let mut memory = Cutter::new(memory);
-        let [queries, sums, scores, top, total, worth, lo, hi] = Self::sizes::<S>(d).map(|len| memory.cut(len));
-        Scratch { queries, sums, scores, top, total, worth, lanes: Lanes::new(lo, hi) }
+        let [queries, sums, scores, top, total, rounded, worth, lo, hi] =
+            Self::sizes::<S>(d).map(|len| memory.cut(len));
+        Scratch { queries, sums, scores, top, total, rounded, worth, lanes: Lanes::new(lo, hi) }
     }
 }
 
@@ -75,12 +82,17 @@ impl<T: Element> Kernel for Attend<'_, '_, '_, T> {
         let tiles = Tiles::new(simd);
         if S::TILES {
             rows_to_tiles(simd, tile.q, true, scratch.queries);
+            // The largest product is then the largest score.
+            if tile.factor < 0.0 {
+                negate(scratch.queries);
+            }
         } else {
             rows_to_panels(tile.q, S::WIDTH, d, tile.factor, scratch.queries);
         }
         scratch.sums.fill(0.0);
         scratch.top.fill(f32::NEG_INFINITY);
         scratch.total.fill(0.0);
+        scratch.rounded.fill(0.0);
         let keys = hull(tile.bounds);
         for block in tile.blocks {
             if block.begin >= keys.end || block.begin + block.keys <= keys.start {
@@ -91,7 +103,7 @@ impl<T: Element> Kernel for Attend<'_, '_, '_, T> {
             }
             for (panel, bounds) in tile.bounds.chunks(2 * S::WIDTH).enumerate() {
                 if S::TILES {
-                    by_tiles::attend_block(simd, &tiles, scratch, block, panel, bounds, (d, tile.factor));
+                    by_tiles::attend_block(simd, &tiles, scratch, block, panel, bounds, (d, tile.factor.abs()));
                 } else {
                     attend_block(simd, scratch, block, panel, bounds, d);
                 }
@@ -242,8 +254,9 @@ impl<T: Element> Attend<'_, '_, '_, T> {
                 continue;
             }
             let total = scratch.total[row];
+            let weight = if S::TILES { scratch.rounded[row] } else { total };
             let sums = &scratch.sums[row / S::WIDTH * panel_floats..];
-            lane_to_row(sums, S::WIDTH, row % S::WIDTH, 1.0 / total, out);
+            lane_to_row(sums, S::WIDTH, row % S::WIDTH, 1.0 / weight, out);
             let lse = (f64::from(scratch.top[row]) + f64::from(total).log2()) * LN_2;
             tile.lse.row_mut(row)[0] = lse as f32;
         }

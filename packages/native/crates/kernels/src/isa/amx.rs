@@ -194,6 +194,12 @@ impl Simd for Amx {
     }
 
     #[inline(always)]
+    fn cut(self, a: __m512) -> __m512 {
+        // SAFETY: see the head of the file.
+        unsafe { _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000_u32 as i32))) }
+    }
+
+    #[inline(always)]
     fn round(self, low: __m512, high: __m512) -> __m512 {
         // SAFETY: see the head of the file; both types are 512 bits.
         unsafe { transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)) }
@@ -221,6 +227,16 @@ impl Simd for Amx {
             let low = _mm512_permutex2var_epi16(even, low, odd);
             let high = _mm512_permutex2var_epi16(even, high, odd);
             [_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)]
+        }
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sums: __m512, pairs: __m512) -> __m512 {
+        const ONES: i32 = 0x3f80_3f80;
+        // SAFETY: see the head of the file; all types are 512 bits.
+        unsafe {
+            let ones = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(ONES));
+            _mm512_dpbf16_ps(sums, transmute::<__m512, __m512bh>(pairs), ones)
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) use portable::Portable;
 use crate::Error;
 use crate::exp2::exp2;
 use crate::micro;
-use crate::tiles::{self, TILE, TileProduct};
+use crate::tiles::{self, TILE, TileProduct, defined};
 
 /// Vectors of float32 and what the kernels do with them.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
@@ -63,20 +63,30 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn exp2(self, x: Self::Vector) -> Self::Vector {
         exp2(self, x)
     }
+    /// Each float without the bits that bfloat16 lacks.
+    #[inline(always)]
+    fn cut(self, a: Self::Vector) -> Self::Vector {
+        defined::cut(self, a)
+    }
     /// 2 `LANES` bfloat16 in a vector: those of `low`, then those of `high`, rounded to nearest.
     #[inline(always)]
     fn round(self, low: Self::Vector, high: Self::Vector) -> Self::Vector {
-        tiles::round(self, low, high)
+        defined::round(self, low, high)
     }
     /// The bfloat16 of two vectors in turn, each from `even` followed by that from `odd`.
     #[inline(always)]
     fn zip(self, even: Self::Vector, odd: Self::Vector) -> [Self::Vector; 2] {
-        tiles::zip(self, even, odd)
+        defined::zip(self, even, odd)
+    }
+    /// Adds both bfloat16 of every slot.
+    #[inline(always)]
+    fn add_pairs(self, sums: Self::Vector, pairs: Self::Vector) -> Self::Vector {
+        defined::add_pairs(self, sums, pairs)
     }
     /// Exchanges rows and slots.
     #[inline(always)]
     fn transpose(self, tile: &[f32; TILE], to: &mut [f32; TILE]) {
-        tiles::transpose(tile, to);
+        defined::transpose(tile, to);
     }
     /// Makes this thread ready for `multiply`, until `release`.
     #[inline(always)]
@@ -87,7 +97,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The product was checked, and this thread is configured.
     #[inline(always)]
     unsafe fn multiply(self, product: TileProduct) {
-        tiles::multiply(product);
+        defined::multiply(product);
     }
 
     /// # Safety
@@ -144,12 +154,6 @@ impl Isa {
     /// The best that this machine has.
     pub fn detect() -> Isa {
         Isa::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
-    }
-
-    /// What to compute with when nobody chose: the best whose products are those of float32. AMX rounds P and dS to bfloat16,
-    /// as PyTorch does: a few times faster for such tensors, and less exact.
-    pub fn usual() -> Isa {
-        Isa::ALL.into_iter().find(|isa| *isa != Isa::Amx && isa.is_available()).unwrap_or(Isa::Portable)
     }
 
     pub fn is_available(self) -> bool {

@@ -4,9 +4,9 @@
 //! exponential (a score's error is P's relative error). A result passes if, in the Euclidean norm,
 //! `|x - ref| <= C * eps * |bound| + 2e-6 * |ref|`, and rounding to a half-size type adds its unit times what was rounded.
 //!
-//! Products by tiles round P and dS to bfloat16 as well, as PyTorch does: each term of a sum is off by up to half a unit of
-//! itself, either way, so that the sum is off by about as much of the root of its terms' squares. Scores, lse and delta
-//! take no part in this: their products are of the elements as they are, and sums of P are of what is not yet rounded.
+//! Products by tiles round P to bfloat16 for out, as PyTorch does: each term of a sum is off by up to half a unit of
+//! itself, either way, so that the sum is off by about as much of the root of its terms' squares. Nothing else takes part
+//! in this: lse is of P before it is rounded, and gradients of P and dS in two parts.
 use super::{Problem, Rounding};
 
 /// Error per operation in the bound, in units of 2^-24. The largest seen is 0.8.
