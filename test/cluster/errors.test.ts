@@ -45,7 +45,8 @@ const coordinator = (address = cluster.address): CoordinatorClient => open(conne
 
 const SPEC: StepSpec = {
   ...{ dtype: 'f32', layout: 'sbhd', batch: 1, qHeads: 4, kvHeads: 2, headSize: 8 },
-  ...{ qSplits: [10], kvSplits: [10], mask: RAW_VIEW.mask, scale: 0.125, strategy: 'heads', weights: null },
+  ...{ qSplits: [10], kvSplits: [10], mask: { ...RAW_VIEW.mask, validRanges: null } },
+  ...{ scale: 0.125, strategy: 'heads', weights: null },
 };
 
 /**

@@ -38,8 +38,8 @@ export interface CallOptions {
   readonly attentionMaskLengths?: readonly number[];
   /**
    * A boolean mask of the whole sequence, not zero where visible: [s] or [b, s] for keys, which goes with `causal` and bands,
-   * or [b, 1, s_q, s_kv]. It is said exactly in the mask algebra, or refused; several owners with s_q other than s_kv take
-   * the latter, as keys do not say how many queries there are.
+   * or [b, 1, s_q, s_kv]. It is said exactly in the mask algebra, or refused. Query rows at the places of keys that are
+   * padding are padding too, unless s_q is other than s_kv.
    */
   readonly attentionMask?: MaskTensor;
   /** Last dimension of the attention-mask tensor. @default that of `attentionMask` */

@@ -1,6 +1,6 @@
 import { fieldError } from '@ulysses/errors';
 import type { StepKey } from '@ulysses/native';
-import { unsupported } from '@ulysses/plan';
+import { maskOfAll, unsupported } from '@ulysses/plan';
 import type { StepView } from '@ulysses/rpc';
 import type { Cluster } from './cluster.js';
 import { CoreAttentionResult, replayBudget, withinDeadline } from './core-attention-result.js';
@@ -117,7 +117,7 @@ async function runCore(
       qHeads,
       kvHeads,
       kvHeadOfQHead: kvHeadOfQHead(qHeads, kvHeads, view.qHeads / view.kvHeads),
-      mask: view.mask,
+      mask: maskOfAll(view.mask, q.extents.rows, q.extents.rows === k.extents.rows),
       scale: view.scale,
       attentionMaskLengths: view.attentionMaskLengths,
       signal,

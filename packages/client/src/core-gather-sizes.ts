@@ -34,7 +34,8 @@ export function coreGatherSizes(view: StepView): CoreGatherSizes {
         layout,
         kwargs: {},
       });
-      return { q: size, kv: size, aligned: false };
+      // It says it of keys: of other queries every row counts.
+      return { q: view.qRows === view.kvRows ? size : null, kv: size, aligned: false };
     }
     default:
       throw fieldError(

@@ -1,5 +1,5 @@
 import { fieldError } from '@ulysses/errors';
-import { classifyMask, type GatherSizeCalculator, type Mask } from '@ulysses/plan';
+import { classifyMask, type GatherSizeCalculator, type Mask, type OwnerMask } from '@ulysses/plan';
 import type { StepView } from '@ulysses/rpc';
 import { gatherSizeView } from './gather-size-view.js';
 import type { TensorView } from './tensor-view.js';
@@ -11,7 +11,6 @@ export async function buildStepView(
   q: TensorView,
   k: TensorView,
   call: CallOptions,
-  ownerCount: number,
 ): Promise<StepView> {
   const { extents } = q;
   return {
@@ -23,7 +22,7 @@ export async function buildStepView(
     headSize: extents.headSize,
     qRows: extents.rows,
     kvRows: k.extents.rows,
-    mask: resolveMask(options, call, q, k, ownerCount),
+    mask: resolveMask(options, call, q),
     scale: Math.fround(options.scale ?? 1 / Math.sqrt(extents.headSize)),
     strategy: options.strategy ?? null,
     keep: options.keep ?? 'store',
@@ -36,18 +35,12 @@ export async function buildStepView(
   };
 }
 
-function resolveMask(
-  options: AttentionOptions,
-  call: CallOptions,
-  q: TensorView,
-  k: TensorView,
-  ownerCount: number,
-): Mask {
+function resolveMask(options: AttentionOptions, call: CallOptions, q: TensorView): OwnerMask {
   const mask = maskOfOptions(options);
   if (call.attentionMask === undefined) return mask;
   const { shape } = call.attentionMask;
   const sKv = shape.at(-1) ?? 0;
-  const sQ = shape.length === 4 ? (shape[2] ?? 0) : q.extents.rows === k.extents.rows ? sKv : q.extents.rows;
+  const sQ = shape.length === 4 ? (shape[2] ?? 0) : sKv;
   const tensor = classifyMask(call.attentionMask, { batch: q.extents.batch, sQ, sKv });
   if (mask.segments !== null || mask.validRanges !== null) {
     throw fieldError(
@@ -58,13 +51,8 @@ function resolveMask(
     );
   }
   if (shape.length !== 4) {
-    if (tensor.validRanges !== null && ownerCount > 1 && q.extents.rows !== k.extents.rows) {
-      // A mask of keys does not say how many queries there are, and no owner knows the others' shards.
-      const expected =
-        '[b, 1, s_q, s_kv], or mask.validRanges, as several owners hold other numbers of queries than of keys';
-      throw fieldError('UNSUPPORTED', 'attentionMask.shape', shape, expected);
-    }
-    return { ...mask, validRanges: tensor.validRanges };
+    // How many queries there are, in the shards of all owners, is for the coordinator to say.
+    return { ...mask, validRanges: tensor.validRanges && { q: null, kv: tensor.validRanges.kv } };
   }
   if (mask.left !== null || mask.right !== null) {
     throw fieldError(

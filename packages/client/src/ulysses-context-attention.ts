@@ -66,7 +66,7 @@ export class UlyssesContextAttention<Core extends CoreAttention | null = null> {
     checkTensorView(v, 'v');
     requireSameShape(v, k, 'v', 'k');
     requireCompatible(q, k);
-    const view: StepView = await buildStepView(this.#options, q, k, call, this.#cluster.options.ownerCount);
+    const view: StepView = await buildStepView(this.#options, q, k, call);
     const replay = {
       signal: call.signal ?? null,
       deadlineMs: call.deadlineMs ?? this.#cluster.options.deadlineMs,

@@ -12,7 +12,10 @@ export interface GatherSizeInput {
    * In a client, which does not know the others': its own alone, so all of them only when it is the one owner.
    */
   readonly shardRows: readonly number[];
-  /** Length of each sample of the batch, or null. */
+  /**
+   * Length of each sample of the batch, or null. It is of keys, like the extent below: the coordinator has null for both
+   * when it asks for q and there are other queries than keys.
+   */
   readonly attentionMaskLengths: readonly number[] | null;
   /** Last dimension of the batch's attention-mask tensor, or null. */
   readonly attentionMaskExtent: number | null;

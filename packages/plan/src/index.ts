@@ -52,6 +52,7 @@ export { granulesOf, isOneCall, type Granule } from './granules.js';
 export { DerivedFromPlans, KnownPlans } from './known-plans.js';
 export { pairSegments } from './pair-segments.js';
 export { classifyMask, type MaskExtents, type MaskTensor } from './classify-mask.js';
+export { maskOfAll, type OwnerMask } from './owner-mask.js';
 export { rowBounds } from './row-bounds.js';
 export { pairsBeforeRow, sampleMasks, type SampleMask } from './sample-mask.js';
 export { askGatherSize, calculatorName, checkGatherSize, resolveGatherSize } from './gather-size.js';

@@ -4,7 +4,7 @@ import type {
   Keep,
   KvCacheChoice,
   KvCachePolicy,
-  Mask,
+  OwnerMask,
   Plan,
   RowRange,
   Strategy,
@@ -62,7 +62,7 @@ export interface StepView {
   /** Rows of this owner's shard, before any gather size is applied. */
   readonly qRows: number;
   readonly kvRows: number;
-  readonly mask: Mask;
+  readonly mask: OwnerMask;
   readonly scale: number;
   /** How work is cut; null: the coordinator chooses. */
   readonly strategy: Strategy | null;

@@ -29,7 +29,7 @@ function resolved(
   return resolveSpec(owners, CP_SIZE, calculators, alignment);
 }
 
-const CAUSAL: Mask = SAMPLE_VIEW.mask;
+const CAUSAL: Mask = { ...SAMPLE_VIEW.mask, validRanges: null };
 const range = (end: number): { begin: number; end: number } => ({ begin: 0, end });
 
 interface Case {
@@ -93,7 +93,49 @@ const CASES: readonly Case[] = [
       kvSplits: [3, 0],
       mask: { ...CAUSAL, validRanges: { q: [range(3), range(3)], kv: [range(3), range(2)] } },
     },
-    padding: [1, 0],
+    padding: [15, 14],
+  },
+  {
+    title: 'a mask of more keys than queries says nothing of the queries',
+    shards: { q: [2, 1], kv: [5, 5] },
+    view: {
+      attentionMaskExtent: 10,
+      mask: { ...CAUSAL, validRanges: { q: null, kv: [{ begin: 4, end: 9 }] } },
+    },
+    spec: {
+      qSplits: [2, 1],
+      kvSplits: [5, 5],
+      mask: { ...CAUSAL, validRanges: { q: [range(3)], kv: [{ begin: 4, end: 9 }] } },
+    },
+    padding: [0, 0],
+  },
+  {
+    title: 'a mask of fewer keys than queries leaves no query out',
+    shards: { q: [8, 4], kv: [3, 3] },
+    view: {
+      attentionMaskExtent: 5,
+      mask: { ...CAUSAL, validRanges: { q: null, kv: [range(4)] } },
+    },
+    spec: {
+      qSplits: [8, 4],
+      kvSplits: [3, 2],
+      mask: { ...CAUSAL, validRanges: { q: [range(12)], kv: [range(4)] } },
+    },
+    padding: [0, 0],
+  },
+  {
+    title: 'a mask of as many keys as queries is of both, however the owners cut them',
+    shards: { q: [4, 6], kv: [7, 3] },
+    view: {
+      attentionMaskExtent: 9,
+      mask: { ...CAUSAL, validRanges: { q: null, kv: [range(8)] } },
+    },
+    spec: {
+      qSplits: [4, 5],
+      kvSplits: [7, 2],
+      mask: { ...CAUSAL, validRanges: { q: [range(8)], kv: [range(8)] } },
+    },
+    padding: [1, 1],
   },
   {
     title: 'lengths of a packed batch are its segments',

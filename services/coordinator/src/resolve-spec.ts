@@ -3,11 +3,12 @@ import {
   checkGatherSize,
   clipSplits,
   defaultStrategy,
+  maskOfAll,
   paddingOf,
   requireAligned,
   resolveGatherSize,
   type GatherSizeInput,
-  type Mask,
+  type OwnerMask,
   type Padding,
   type StepSpec,
 } from '@ulysses/plan';
@@ -27,8 +28,13 @@ export async function resolveSpec(
   const q = owners.map(({ qRows }) => qRows);
   const kv = owners.map(({ kvRows }) => kvRows);
   const sameExtents = q.every((rows, owner) => rows === kv[owner]);
+  const asManyAsKeys = total(q) === total(kv);
+  // What an attention mask says is said of keys: other queries than these are whatever the shards hold.
+  const queries = asManyAsKeys ? view : { ...view, attentionMaskLengths: null, attentionMaskExtent: null };
   const sizeOf = (tensor: 'q' | 'kv', rows: readonly number[]): Promise<number | null> =>
-    alignment.byPolicy ? Promise.resolve(null) : gatherSize(view, tensor, rows, calculators);
+    alignment.byPolicy
+      ? Promise.resolve(null)
+      : gatherSize(tensor === 'q' ? queries : view, tensor, rows, calculators);
   const gatherSizeQ = await sizeOf('q', q);
   const gatherSizeKv = sameExtents ? gatherSizeQ : await sizeOf('kv', kv);
   if (gatherSizeQ === null || gatherSizeKv === null) {
@@ -39,10 +45,11 @@ export async function resolveSpec(
   }
   const qSplits = gatherSizeQ === null ? q : clipSplits(q, gatherSizeQ);
   const kvSplits = gatherSizeKv === null ? kv : clipSplits(kv, gatherSizeKv);
+  const ofKeys = view.attentionMaskLengths !== null && !asManyAsKeys;
   const padding = paddingOf(
-    { shardRows: q, attentionMaskLengths: view.attentionMaskLengths, layout: view.layout },
+    { shardRows: ofKeys ? kv : q, attentionMaskLengths: view.attentionMaskLengths, layout: view.layout },
     view.batch,
-    total(qSplits),
+    total(ofKeys ? kvSplits : qSplits),
   );
   const spec: StepSpec = {
     dtype: view.dtype,
@@ -53,7 +60,7 @@ export async function resolveSpec(
     headSize: view.headSize,
     qSplits,
     kvSplits,
-    mask: maskWithLengths(view, total(qSplits), total(kvSplits), sameExtents),
+    mask: maskOfAll(maskWithLengths(view, total(kvSplits), asManyAsKeys), total(qSplits), asManyAsKeys),
     scale: view.scale,
     strategy: view.strategy ?? defaultStrategy(view.qHeads, cpSize),
     weights: null,
@@ -101,13 +108,13 @@ function parseArguments(json: string | null): Record<string, unknown> {
  * Lengths also say which rows are padding: keys beyond a sample's length are seen by nobody and rows there are not computed.
  * Packed lengths are segments. A mask that already says so itself is left alone.
  */
-function maskWithLengths(view: StepView, sQ: number, sKv: number, sameExtents: boolean): Mask {
+function maskWithLengths(view: StepView, sKv: number, asManyAsKeys: boolean): OwnerMask {
   const { mask, attentionMaskLengths: lengths } = view;
   if (lengths === null || mask.segments !== null || mask.validRanges !== null) return mask;
   if (view.layout === 'thd') {
     const cuSeqlens = [0];
     for (const length of lengths) cuSeqlens.push((cuSeqlens.at(-1) ?? 0) + length);
-    if (!sameExtents) {
+    if (!asManyAsKeys) {
       throw fieldError(
         'UNSUPPORTED',
         'attention_mask_lengths',
@@ -119,8 +126,7 @@ function maskWithLengths(view: StepView, sQ: number, sKv: number, sameExtents: b
   }
   const kv = lengths.map((length) => ({ begin: 0, end: Math.min(length, sKv) }));
   if (kv.every(({ end }) => end === sKv)) return mask;
-  const q = sameExtents ? kv : lengths.map(() => ({ begin: 0, end: sQ }));
-  return { ...mask, validRanges: { q, kv } };
+  return { ...mask, validRanges: { q: null, kv } };
 }
 
 function total(values: readonly number[]): number {

@@ -12,7 +12,7 @@ import {
 import { exchangeViewFromProto, exchangeViewToProto } from './exchange.js';
 import { enumFields, listFromProto, listToProto, required, textFromProto } from './fields.js';
 import { operationPlanFromProto, operationPlanToProto } from './operation-plan.js';
-import { dtype, layout, maskFromProto, maskToProto, strategy } from './plan.js';
+import { dtype, layout, maskToProto, ownerMaskFromProto, strategy } from './plan.js';
 import { rankAddressToProto, rankAddressesFromProto } from './rank-address.js';
 import {
   optionalStepKeyFromProto,
@@ -83,7 +83,7 @@ export function viewFromProto(message: WireOutput<'StepView'> | null | undefined
     headSize: view.headSize,
     qRows: view.qRows,
     kvRows: view.kvRows,
-    mask: maskFromProto(view.mask, `${path}.mask`),
+    mask: ownerMaskFromProto(view.mask, `${path}.mask`),
     scale: view.scale,
     strategy:
       view.strategy === 'STRATEGY_UNSPECIFIED' ? null : strategy.fromProto(view.strategy, `${path}.strategy`),

@@ -1,5 +1,5 @@
 import { fieldError } from '@ulysses/errors';
-import type { Mask, Plan, RowRange, StepSpec, Strategy } from '@ulysses/plan';
+import type { Mask, OwnerMask, Plan, RowRange, StepSpec, Strategy } from '@ulysses/plan';
 import type { DType, Layout } from '@ulysses/tensor';
 import type { WireInput, WireOutput } from '../load-proto.js';
 import { enumFields, listFromProto, listToProto, required } from './fields.js';
@@ -21,7 +21,7 @@ export const strategy = enumFields<Strategy, 'STRATEGY_HEADS' | 'STRATEGY_BALANC
   balanced: 'STRATEGY_BALANCED',
 });
 
-export function maskToProto({ left, right, segments, validRanges }: Mask): WireInput<'Mask'> {
+export function maskToProto({ left, right, segments, validRanges }: OwnerMask): WireInput<'Mask'> {
   return {
     ...(left === null ? {} : { left }),
     ...(right === null ? {} : { right }),
@@ -41,6 +41,17 @@ export function maskFromProto(message: WireOutput<'Mask'> | null, path: string):
     right: mask.right ?? null,
     segments: segments && { cuSeqlensQ: segments.q, cuSeqlensKv: segments.kv },
     validRanges: ranges && { q: ranges.q.map(rowRange), kv: ranges.kv.map(rowRange) },
+  };
+}
+
+/** Of a view: valid ranges of queries may be left to the coordinator. */
+export function ownerMaskFromProto(message: WireOutput<'Mask'> | null, path: string): OwnerMask {
+  const mask = required(message, path, 'Mask');
+  if (mask.validQ.length > 0 || mask.validKv.length === 0) return maskFromProto(mask, path);
+  const { validKv, ...others } = mask;
+  return {
+    ...maskFromProto({ ...others, validKv: [] }, path),
+    validRanges: { q: null, kv: validKv.map(rowRange) },
   };
 }
 

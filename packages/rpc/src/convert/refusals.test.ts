@@ -102,6 +102,14 @@ describe('a request from the wire is refused when', () => {
     });
   });
 
+  it('valid ranges are of queries alone', () => {
+    const bytes = bytesWith(({ view }) => Object.assign(view!.mask!, { validQ: [{ begin: 0, end: 4 }] }));
+    expect(failure(() => request.decode(bytes))).toMatchObject({
+      code: 'SHAPE_MISMATCH',
+      field: 'PlanStepRequest.view.mask.valid_kv',
+    });
+  });
+
   it('its bytes are no message', () => {
     const { code, message } = failure(() => request.decode(Buffer.from([0x0a, 0xff, 0xff])));
     expect(code).toBe('SHAPE_MISMATCH');

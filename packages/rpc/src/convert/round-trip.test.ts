@@ -8,6 +8,7 @@ import {
   STRATEGIES,
   type ExchangePlan,
   type Mask,
+  type OwnerMask,
   type Plan,
   type RowRange,
   type StepSpec,
@@ -51,12 +52,20 @@ const stepKey: fc.Arbitrary<StepKey> = fc.record({
   attempt: uint32,
 });
 const rowRange: fc.Arbitrary<RowRange> = fc.record({ begin: uint64, end: uint64 });
-const mask: fc.Arbitrary<Mask> = fc.record({
+const maskFields = {
   left: orNull(uint64),
   right: orNull(uint64),
   segments: orNull(fc.record({ cuSeqlensQ: some(uint64), cuSeqlensKv: some(uint64) })),
+};
+const mask: fc.Arbitrary<Mask> = fc.record({
+  ...maskFields,
   validRanges: orNull(fc.record({ q: some(rowRange), kv: some(rowRange) })),
 });
+// Of an owner, who may leave the queries to the coordinator.
+const ownerMask: fc.Arbitrary<OwnerMask> = fc.oneof(
+  mask,
+  fc.record({ ...maskFields, validRanges: fc.record({ q: fc.constant(null), kv: some(rowRange) }) }),
+);
 const shape = {
   dtype: fc.constantFrom(...DTYPES),
   layout: fc.constantFrom(...LAYOUTS),
@@ -77,6 +86,7 @@ const spec: fc.Arbitrary<StepSpec> = fc.record({
 const plan: fc.Arbitrary<Plan> = fc.record({ planId: text, cpSize: uint32, spec, cuts: list(uint64) });
 const view: fc.Arbitrary<StepView> = fc.record({
   ...shape,
+  mask: ownerMask,
   strategy: orNull(shape.strategy),
   qRows: uint64,
   kvRows: uint64,

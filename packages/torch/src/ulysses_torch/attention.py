@@ -119,8 +119,8 @@ class UlyssesContextAttention(nn.Module):
         q: [s_local, b, h, d] float32, bfloat16 or float16 (or as `layout` says), h % h_kv == 0, d from 1 to 256.
         k, v: [s_local, b, h_kv, d] like q.
         attention_mask: bool or integer, not zero where visible, of the whole sequence: [s] or [b, s] of keys, or
-            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused; several owners with s_q
-            other than s_kv take the last, as keys do not say how many queries there are.
+            [b, 1, s_q, s_kv]. It is said exactly in bands, segments and ranges, or refused. Query rows at the places of
+            keys that are padding are padding too, unless s_q is other than s_kv.
         attention_mask_lengths: [b] integer, length of each sample as the attention mask has it.
         cu_seqlens_q, cu_seqlens_kv: [samples + 1] integer running sums of the whole packed sequence.
         Other keywords reach the `calculate` of one's own calculator untouched, and are refused where there is none;
@@ -212,7 +212,9 @@ class UlyssesContextAttention(nn.Module):
                 "attention_mask_extent": extent,
                 "layout": self._layout,
             }
-            size_q = size_kv = DynamicGatherSizeCalculator().calculate(**known)
+            size_kv = DynamicGatherSizeCalculator().calculate(**known)
+            # It says it of keys: of other queries every row counts.
+            size_q = size_kv if q.shape[call.rows] == k.shape[call.rows] else None
         aligned = calculator == "default" or (own is not None and None in (size_q, size_kv))
         caller = CoreCaller(core, args, kwargs, own is not None)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._keep != "none"):

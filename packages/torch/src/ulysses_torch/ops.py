@@ -73,8 +73,7 @@ def prepare_forward(
     bounds = Mask(left, right, _segments(cu_seqlens_q, cu_seqlens_kv), _valid_ranges(valid_q, valid_kv))
     mask = bounds
     if attention_mask is not None:
-        owner_count = owner.cluster.options.owner_count
-        mask = _with_tensor(bounds, attention_mask, batch, q.shape[rows], k.shape[rows], owner_count)
+        mask = _with_tensor(bounds, attention_mask, batch)
     view = StepView(
         dtype=DTYPES[q.dtype],
         layout=layout,  # type: ignore[arg-type]
@@ -222,7 +221,7 @@ finish_attention.register_autograd(_backward, setup_context=_save_finished)
 attention_backward.register_autograd(_refuse_double_backward)
 
 
-def _with_tensor(bounds: Mask, attention_mask: Tensor, batch: int, q_rows: int, kv_rows: int, owner_count: int) -> Mask:
+def _with_tensor(bounds: Mask, attention_mask: Tensor, batch: int) -> Mask:
     """The bounds and a boolean mask of the whole sequence: [s] or [b, s] of keys, or [b, 1, s_q, s_kv]."""
     if attention_mask.is_floating_point():
         expected = "a boolean or integer mask, not zero where visible; float biases are not supported"
@@ -232,14 +231,12 @@ def _with_tensor(bounds: Mask, attention_mask: Tensor, batch: int, q_rows: int, 
         raise field_error(ShapeMismatchError, "attention_mask", "a tensor", expected)
     shape = attention_mask.shape
     s_kv = shape[-1] if len(shape) else 0
-    s_q = shape[2] if len(shape) == 4 else s_kv if q_rows == kv_rows else q_rows
+    s_q = shape[2] if len(shape) == 4 else s_kv
     said = classify_mask(attention_mask.cpu().numpy(), batch, s_q, s_kv)
     if len(shape) != 4:
-        if said.valid_ranges is not None and owner_count > 1 and q_rows != kv_rows:
-            # A mask of keys does not say how many queries there are, and no owner knows the others' shards.
-            expected = "[b, 1, s_q, s_kv], as several owners hold other numbers of queries than of keys"
-            raise field_error(UnsupportedError, "attention_mask.shape", list(shape), expected)
-        return Mask(bounds.left, bounds.right, None, said.valid_ranges)
+        ranges = said.valid_ranges
+        # How many queries there are, in the shards of all owners, is for the coordinator to say.
+        return Mask(bounds.left, bounds.right, None, None if ranges is None else ValidRanges((), ranges.kv))
     if bounds.left is not None or bounds.right is not None:
         expected = "[s] or [b, s] when causal or window_size sets a band"
         raise field_error(ShapeMismatchError, "attention_mask.shape", list(shape), expected)

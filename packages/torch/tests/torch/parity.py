@@ -28,6 +28,14 @@ def results(attention: Attention, q: Tensor, k: Tensor, v: Tensor, dout: Tensor)
     return (out.detach(), *gradients)  # type: ignore[return-value]
 
 
+def sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """PyTorch's own causal attention, [s, b, h, d]."""
+    q, k, v = (tensor.permute(1, 2, 0, 3) for tensor in (q, k, v))
+    # KV heads are repeated for their group of query heads: PyTorch 2.4 has no `enable_gqa`.
+    k, v = (tensor.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for tensor in (k, v))
+    return scaled_dot_product_attention(q, k, v, is_causal=True).permute(2, 0, 1, 3)
+
+
 def local_attention(layout: str, mask: Tensor | None = None, causal: bool = False) -> Attention:
     """PyTorch's own attention on tensors of a layout; `mask` is bool, broadcast to [b, h, s_q, s_kv]."""
 
@@ -44,10 +52,13 @@ def local_attention(layout: str, mask: Tensor | None = None, causal: bool = Fals
         if causal:
             band = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(k.shape[2] - q.shape[2])
             seen = band if seen is None else seen & band
-        out = scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        if seen is not None:
-            # Rows that see nothing are zero here.
-            out = torch.where(seen.any(-1, keepdim=True), out, 0)
+        if seen is None:
+            out = scaled_dot_product_attention(q, k, v)
+        else:
+            # A row that sees nothing is zero. PyTorch 2.4 would have NaN for it, and so in all gradients: it is given
+            # everything to see, and counts for nothing.
+            some = seen.any(-1, keepdim=True)
+            out = torch.where(some, scaled_dot_product_attention(q, k, v, attn_mask=seen | ~some), 0)
         if layout == "thd":
             return out[0].transpose(0, 1)
         back = {"sbhd": (2, 0, 1, 3), "bshd": (0, 2, 1, 3)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -222,35 +223,41 @@ def test_owners_with_a_mask_of_the_whole_sequence_get_what_one_gets(cluster: Tes
         torch.testing.assert_close(want, near, atol=1e-4, rtol=1e-4)
 
 
-class OfBoth(GatherSizeCalculator):
-    """All rows, of which the mask's last dimension is the keys' number only."""
+@pytest.mark.parametrize("form", ["keys", "matrix"])
+@pytest.mark.parametrize(
+    ("q_splits", "kv_splits"),
+    [([5, 15], [40, 20]), ([31, 29], [8, 12]), ([7, 33], [30, 10])],
+    ids=["fewer", "more", "as many in all"],
+)
+def test_owners_with_other_queries_than_keys_get_what_one_gets(
+    cluster: TestCluster, q_splits: list[int], kv_splits: list[int], form: str
+) -> None:
+    """No owner knows how many queries there are."""
+    s_q, s_kv = sum(q_splits), sum(kv_splits)
+    q, _, _, dout = random_inputs((s_q, 2, 4, 16), 2, torch.float32)
+    _, k, v, _ = random_inputs((s_kv, 2, 4, 16), 2, torch.float32, seed=1)
+    keys = torch.ones(2, s_kv, dtype=torch.bool)
+    keys[0, :6] = False
+    keys[1, s_kv - 5 :] = False
+    seen = keys[:, None, None, :] & torch.ones(s_q, s_kv, dtype=torch.bool).tril(s_kv - s_q)
+    if s_q == s_kv:
+        seen = seen & keys[:, None, :, None]
 
-    def calculate(self, *args: object, **kwargs: object) -> int | None:
-        return {"q": 20, "kv": 60}[str(kwargs["tensor"])]
-
-
-def test_owners_with_fewer_queries_than_keys_take_a_mask_of_both_and_none_of_keys(cluster: TestCluster) -> None:
-    q, _, _, dout = random_inputs((20, 1, 4, 16), 4, torch.float32)
-    _, k, v, _ = random_inputs((60, 1, 4, 16), 4, torch.float32, seed=1)
-    keys = torch.arange(60) < 47
-    matrix = keys.expand(1, 1, 20, 60)
+    def attend(connected: Cluster, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        attention = UlyssesContextAttention(None, connected, causal=form == "keys")
+        return attention(q, k, v, keys if form == "keys" else seen)
 
     def owner(index: int) -> tuple[Tensor, ...]:
-        with connect(cluster.address, session="crossing", owner_index=index, owner_count=2) as connected:
-            attention = UlyssesContextAttention(None, connected, gather_size_calculator=OfBoth())
-            half = [tensor.chunk(2)[index] for tensor in (q, k, v, dout)]
-            with pytest.raises(UnsupportedError) as refused:
-                attention(*half[:3], keys)
-            assert (refused.value.field, refused.value.value) == ("attention_mask.shape", "[60]")
-            return results(lambda q, k, v: attention(q, k, v, matrix), *half)
+        names = {"session": f"crossing-{s_q}-{form}", "owner_index": index, "owner_count": 2}
+        shards = (each.split(splits)[index] for each, splits in zip((q, k, v, dout), cuts, strict=True))
+        with connect(cluster.address, **names) as connected:
+            return results(partial(attend, connected), *shards)
 
+    cuts = (q_splits, kv_splits, kv_splits, q_splits)
     with ThreadPoolExecutor(2) as pool:
         parts = [torch.cat(each) for each in zip(*pool.map(owner, range(2)), strict=True)]
     with connect(cluster.address) as alone:
-        attention = UlyssesContextAttention(None, alone, gather_size_calculator=OfBoth())
-        whole = expect_parity(
-            lambda q, k, v: attention(q, k, v, keys), local_attention("sbhd", matrix), (q, k, v, dout)
-        )
+        whole = expect_parity(partial(attend, alone), local_attention("sbhd", seen), (q, k, v, dout))
     assert all(torch.equal(got, want) for got, want in zip(parts, whole, strict=True))
 
 

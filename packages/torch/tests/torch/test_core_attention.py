@@ -1,40 +1,30 @@
 """A core attention of the trainer's own, between an exchange and its reverse, on a cluster of 3 ranks."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from tests.cluster import TestCluster, running_cluster
+from tests.cluster import TestCluster
 from ulysses_torch import (
     Cluster,
     DefaultGatherSizeCalculator,
     GatherSizeCalculator,
     ShapeMismatchError,
-    StepMismatchError,
     UlyssesContextAttention,
     UnsupportedError,
     connect,
 )
 
-from .parity import FLOOR, local_attention, random_inputs, results
+from .owners import owners
+from .parity import FLOOR, local_attention, random_inputs, results, sdpa
+from .processes import run_trainers
 
 OWNERS = 3
-
-
-def sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """[s, b, h, d], grouped-query as PyTorch has it."""
-    q, k, v = (tensor.permute(1, 2, 0, 3) for tensor in (q, k, v))
-    return scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).permute(2, 0, 1, 3)
 
 
 class Gated(nn.Module):
@@ -47,24 +37,6 @@ class Gated(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return sdpa(q * self.gain, k, v) * self.gain.sin()
-
-
-def owners(cluster: TestCluster, session: str, run: Callable[[Cluster, int], Any], count: int = OWNERS) -> list[Any]:
-    def owner(index: int) -> Any:
-        with connect(
-            cluster.address, session=session, owner_index=index, owner_count=count, deadline_ms=20_000
-        ) as connection:
-            return run(connection, index)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(owner, range(count)))
-
-
-@pytest.fixture(scope="module")
-def clusters_of_all(mortal: TestCluster) -> Iterator[dict[int, TestCluster]]:
-    """By how many ranks they have."""
-    with running_cluster(4) as four:
-        yield {2: mortal, 4: four}
 
 
 def expect_close(got: tuple[Tensor, ...], inputs: tuple[Tensor, ...], layout: str = "sbhd") -> None:
@@ -109,7 +81,7 @@ def test_out_and_gradients_are_local_attentions(
         assert all(torch.equal(a, b) for a, b in zip(results(attention, *shards[owner]), first, strict=True))
         return first
 
-    parts = owners(cluster, f"core-{splits}-{heads}-{kv_heads}", run)
+    parts = owners(cluster, f"core-{splits}-{heads}-{kv_heads}", run, OWNERS)
     expect_close(tuple(torch.cat(each) for each in zip(*parts, strict=True)), inputs)
     assert sum(q for q, _ in seen) == 2 * heads
     assert all(q % k == 0 for q, k in seen)
@@ -139,7 +111,7 @@ def test_layouts_and_gather_sizes_of_ones_own(cluster: TestCluster) -> None:
 
         return results(joined, *shards[owner])
 
-    whole = [torch.cat(each, dim=1) for each in zip(*owners(cluster, "layouts", run), strict=True)]
+    whole = [torch.cat(each, dim=1) for each in zip(*owners(cluster, "layouts", run, OWNERS), strict=True)]
     expect_close(tuple(each[:, :17] for each in whole), tuple(each[:, :17] for each in inputs), "bshd")
     assert not any(each[:, 17:].any() for each in whole)
 
@@ -160,6 +132,29 @@ def test_one_owner_has_everything_and_exchanges_nothing(cluster: TestCluster) ->
         assert refused.value.field == "gather_size"
 
 
+@pytest.mark.parametrize("count", [1, OWNERS])
+def test_the_extent_of_a_mask_is_that_of_the_keys(cluster: TestCluster, count: int) -> None:
+    """Other queries than these are all exchanged, and keys beyond it are not."""
+    q, _, _, dout = random_inputs((30, 1, 4, 16), 2, torch.float32)
+    _, k, v, _ = random_inputs((12, 1, 4, 16), 2, torch.float32, seed=1)
+    mask = torch.ones(1, 10, dtype=torch.bool)
+
+    def core(q: Tensor, k: Tensor, v: Tensor, attention_mask: Tensor) -> Tensor:
+        assert (len(q), len(k), attention_mask.shape[-1]) == (30, 10, 10)
+        return local_attention("sbhd")(q, k, v)
+
+    def run(connection: Cluster, owner: int) -> tuple[Tensor, ...]:
+        attention = UlyssesContextAttention(core, connection)
+        shards = (each.tensor_split(count)[owner] for each in (q, k, v, dout))
+        return results(lambda q, k, v: attention(q, k, v, mask), *shards)
+
+    parts = owners(cluster, f"extent-{count}", run, count)
+    want = results(local_attention("sbhd"), q, k[:10], v[:10], dout)
+    for got, expected in zip(map(torch.cat, zip(*parts, strict=True)), want, strict=True):
+        torch.testing.assert_close(got[: len(expected)], expected, rtol=1e-5, atol=1e-5)
+        assert not got[len(expected) :].any()
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_parameters_inside_the_core_learn_also_when_nothing_else_does(cluster: TestCluster, frozen: bool) -> None:
     splits = [9, 8, 8]
@@ -175,7 +170,7 @@ def test_parameters_inside_the_core_learn_also_when_nothing_else_does(cluster: T
         assert all((leaf.grad is None) == frozen for leaf in leaves)
         return core.gain.grad
 
-    first, second, none = owners(cluster, f"parameters-{frozen}", run)
+    first, second, none = owners(cluster, f"parameters-{frozen}", run, OWNERS)
     assert none is None
     local = Gated()
     local(q, k, v).backward(dout)
@@ -220,7 +215,7 @@ def test_training_as_trainers_do_it_gives_the_same_gradients(cluster: TestCluste
         attention = UlyssesContextAttention(sdpa, connection)
         return gradients(attention, x.split(splits)[owner].clone(), dout.split(splits)[owner], kind)
 
-    parts = owners(cluster, f"training-{kind}", run)
+    parts = owners(cluster, f"training-{kind}", run, OWNERS)
     want = gradients(sdpa, x.clone(), dout, "autocast" if kind == "autocast" else "plain")
     bound = 3e-2 if kind == "autocast" else 1e-5
     for got, expected in zip(zip(*parts, strict=True), want, strict=True):
@@ -231,7 +226,7 @@ def test_a_whole_graph_is_refused_where_the_exchange_breaks_it(cluster: TestClus
     with connect(cluster.address) as connection:
         attention = UlyssesContextAttention(sdpa, connection)
         compiled = torch.compile(attention, backend="aot_eager", fullgraph=True)
-        with pytest.raises(Exception, match=r"torch\.compiler\.disable"):
+        with pytest.raises(Exception, match=r"torch\.(compiler|_dynamo)\.disable"):
             compiled(*random_inputs((4, 1, 3, 8), 3, torch.float32)[:3])
 
 
@@ -249,7 +244,7 @@ def test_without_gradients_nothing_is_kept_for_them(cluster: TestCluster) -> Non
         outs.append(inference(leaf, k, v))
         return [out.requires_grad for out in outs]
 
-    assert owners(cluster, "inference", run) == [[False, False]] * OWNERS
+    assert owners(cluster, "inference", run, OWNERS) == [[False, False]] * OWNERS
 
 
 def test_gradients_of_gradients_are_refused_by_name(cluster: TestCluster) -> None:
@@ -263,7 +258,7 @@ def test_gradients_of_gradients_are_refused_by_name(cluster: TestCluster) -> Non
             torch.autograd.grad(dq.sum(), gradient)
         return refused.value
 
-    assert {error.field for error in owners(cluster, "second-order", run)} == {"create_graph"}
+    assert {error.field for error in owners(cluster, "second-order", run, OWNERS)} == {"create_graph"}
 
 
 def test_what_is_left_to_the_core_is_refused_by_name(cluster: TestCluster) -> None:
@@ -289,130 +284,6 @@ def test_what_is_left_to_the_core_is_refused_by_name(cluster: TestCluster) -> No
         assert wrong.value.field == "kv_heads"
 
 
-@pytest.mark.parametrize(
-    ("core", "error", "words"),
-    [
-        (lambda q, k, v: 1 / 0, ZeroDivisionError, "division by zero"),
-        (lambda q, k, v: q[:3], ShapeMismatchError, "out.shape"),
-        (lambda q, k, v: q.double(), ShapeMismatchError, "out.dtype"),
-        (lambda q, k, v: None, ShapeMismatchError, 'out is "NoneType"'),
-    ],
-)
-def test_a_core_that_fails_is_its_owners_error_and_the_others_are_told_at_once(
-    cluster: TestCluster, core: Callable[..., Tensor], error: type[Exception], words: str
-) -> None:
-    inputs = random_inputs((4, 1, 3, 8), 3, torch.float32)[:3]
-
-    def run(connection: Cluster, owner: int) -> Exception:
-        attention = UlyssesContextAttention(core if owner == 1 else sdpa, connection)
-        with pytest.raises(Exception) as refused:  # noqa: PT011 - which one is told apart below
-            attention(*inputs)
-        # The next call is of the same number on all owners.
-        UlyssesContextAttention(sdpa, connection)(*inputs)
-        return refused.value
-
-    for owner, failure in enumerate(owners(cluster, f"failing-{words}", run)):
-        assert isinstance(failure, error if owner == 1 else StepMismatchError)
-        assert words in str(failure).replace("\\", "")
-        if isinstance(failure, StepMismatchError):
-            assert (failure.field, failure.peer) == ("failure", "owner 1")
-
-
-class FailingOnce(nn.Module):
-    """Attention whose first backward fails."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.failed = False
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        def fail(gradient: Tensor) -> None:
-            if not self.failed:
-                self.failed = True
-                raise ZeroDivisionError("no memory left")
-
-        out = sdpa(q, k, v)
-        if out.requires_grad:
-            out.register_hook(fail)
-        return out
-
-
-@pytest.mark.parametrize("kind", ["plain", "reentrant", "non-reentrant"])
-@pytest.mark.parametrize(("count", "failing"), [(2, 0), (2, 1), (4, 2)])
-def test_a_core_that_fails_in_backward_is_its_owners_error_and_the_others_are_told_at_once(
-    clusters_of_all: dict[int, TestCluster], count: int, failing: int, kind: str
-) -> None:
-    inputs = random_inputs((4, 1, 5, 8), 1, torch.float32)
-
-    def run(connection: Cluster, owner: int) -> tuple[Exception, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        attention = UlyssesContextAttention(FailingOnce() if owner == failing else sdpa, connection)
-        leaves = [each.clone().requires_grad_() for each in inputs[:3]]
-        if kind == "plain":
-            out = attention(*leaves)
-        else:
-            out = checkpoint(attention, *leaves, use_reentrant=kind == "reentrant")
-        with pytest.raises((ZeroDivisionError, StepMismatchError)) as told:
-            torch.autograd.backward(out, inputs[3], retain_graph=True)
-        # The same backward may be tried again, and the next call is of the same number on all owners.
-        torch.autograd.backward(out, inputs[3])
-        again = tuple(leaf.grad for leaf in leaves if leaf.grad is not None)
-        return told.value, again, results(attention, *inputs)[1:]
-
-    session = f"failing-{count}-{failing}-{kind}"
-    for owner, (error, again, other) in enumerate(owners(clusters_of_all[count], session, run, count)):
-        if owner == failing:
-            assert isinstance(error, ZeroDivisionError)
-        else:
-            assert isinstance(error, StepMismatchError)
-            assert (error.field, error.peer) == ("failure", f"owner {failing}")
-            assert "failed in backward" in error.message
-        assert all(torch.equal(a, b) for a, b in zip(again, other, strict=True))
-
-
-@pytest.mark.parametrize("killed", ["forward", "backward"])
-def test_a_rank_killed_while_the_core_computes_does_not_change_a_bit(mortal: TestCluster, killed: str) -> None:
-    inputs = random_inputs((50, 1, 5, 16), 1, torch.float32)
-    shards = list(zip(*(tensor.split([30, 20]) for tensor in inputs), strict=True))
-    heard: list[str] = []
-    struck: list[str] = []
-
-    def kill() -> None:
-        mortal.kill(1)
-        struck.append(killed)
-
-    class Killing(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, q: Tensor) -> Tensor:
-            if killed == "forward":
-                kill()
-            return q.clone()
-
-        @staticmethod
-        def backward(ctx: Any, dq: Tensor) -> Tensor:
-            if killed == "backward":
-                kill()
-            return dq
-
-    def run(kills: bool) -> list[tuple[Tensor, ...]]:
-        def owner(index: int) -> tuple[Tensor, ...]:
-            names = {"session": f"{killed}-{kills}", "owner_index": index, "owner_count": 2}
-            core = (lambda q, k, v: sdpa(Killing.apply(q), k, v)) if kills and index == 0 else sdpa
-            with connect(mortal.address, on_replay=lambda error, _: heard.append(error.code), **names) as connection:
-                return results(UlyssesContextAttention(core, connection), *shards[index])
-
-        with ThreadPoolExecutor(2) as pool:
-            return list(pool.map(owner, range(2)))
-
-    alone = run(kills=False)
-    assert not heard
-    # An exchange that begins after the loss was noticed waits for the next epoch, and has nothing to replay.
-    again = run(kills=True)
-    assert struck == [killed]
-    mortal.wait_complete()
-    for got, want in zip(again, alone, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
-
-
 def test_everything_else_in_the_call_reaches_the_core(cluster: TestCluster) -> None:
     seen: list[object] = []
 
@@ -433,40 +304,33 @@ def test_everything_else_in_the_call_reaches_the_core(cluster: TestCluster) -> N
 PROGRAM = """
 import sys
 import torch, torch.distributed as dist
+from torch.utils.checkpoint import checkpoint
 from ulysses_torch import UlyssesContextAttention, DynamicGatherSizeCalculator
-from tests.torch.parity import random_inputs, results
-from tests.torch.test_core_attention import sdpa
+from tests.torch.parity import random_inputs, results, sdpa
 
 dist.init_process_group("gloo")
-splits = [40, 1, 22]
 rank = dist.get_rank()
 attention = UlyssesContextAttention(sdpa, dist.group.WORLD, gather_size_calculator=DynamicGatherSizeCalculator())
-shards = [tensor.split(splits)[rank] for tensor in random_inputs((63, 1, 5, 16), 1, torch.float32)]
-parts = results(attention, *shards)
-compiled = torch.compile(lambda q, k, v: attention(q * 1, k * 1, v * 1) * 1, backend="aot_eager")
-assert all(torch.equal(a, b) for a, b in zip(results(compiled, *shards), parts))
-torch.save(parts, f"{sys.argv[1]}/{rank}.pt")
+around = lambda q, k, v: attention(q * 1, k * 1, v * 1) * 1
+again = lambda q, k, v: checkpoint(around, q, k, v, use_reentrant=False)
+others = [again, *(torch.compile(each, backend="aot_eager") for each in (around, again))]
+for dtype in (torch.float32, torch.bfloat16):
+    shards = [tensor.split([40, 1, 22])[rank] for tensor in random_inputs((63, 1, 5, 16), 1, dtype)]
+    parts = results(attention, *shards)
+    for other in others:
+        assert all(torch.equal(a, b) for a, b in zip(results(other, *shards), parts))
+    torch.save(parts, f"{sys.argv[1]}/{dtype}-{rank}.pt")
 dist.barrier()
 dist.destroy_process_group()
 """
 
 
-def test_a_process_group_with_unaligned_shards_is_all_that_it_takes_compiled_or_not(
+def test_a_process_group_is_all_that_it_takes_also_compiled_and_checkpointed(
     cluster: TestCluster, tmp_path: Path
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    root = Path(__file__).parents[2]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}",
-        "ULYSSES_ADDRESS": cluster.address,
-    }
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
-    finished = subprocess.run(
-        [*command, str(program), str(tmp_path)],
-        env=environment, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(3)]
-    expect_close(tuple(map(torch.cat, zip(*parts, strict=True))), random_inputs((63, 1, 5, 16), 1, torch.float32))
+    run_trainers(program, OWNERS, str(tmp_path), ULYSSES_ADDRESS=cluster.address)
+    for dtype in (torch.float32, torch.bfloat16):
+        parts = [torch.load(tmp_path / f"{dtype}-{rank}.pt") for rank in range(OWNERS)]
+        expect_close(tuple(map(torch.cat, zip(*parts, strict=True))), random_inputs((63, 1, 5, 16), 1, dtype))

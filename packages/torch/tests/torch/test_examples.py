@@ -11,7 +11,7 @@ import pytest
 from tests.cluster import TestCluster
 
 ROOT = Path(__file__).parents[4]
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def run(cluster: TestCluster, *command: str) -> str:

@@ -14,6 +14,7 @@ from tests.cluster import TestCluster
 from ulysses_torch import UlyssesContextAttention, connect
 
 from .parity import expect_parity, local_attention, random_inputs, results
+from .processes import run_trainers, trainers
 
 PROGRAM = """
 import sys
@@ -37,8 +38,7 @@ with connect(sys.argv[4], job=f"job-{rank}") as own:
     try:
         UlyssesContextAttention(None, (dist.new_group(), own))
     except StepMismatchError as error:
-        # One write: two processes share the pipe.
-        print(f"{error.message} {error.details['peer']}\\n", end="", flush=True)
+        print(error.message, error.details["peer"])
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -50,16 +50,9 @@ def test_a_process_group_says_who_the_owners_are_and_that_their_jobs_differ(
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "ULYSSES_DATA_PATH": data_path}
-    environment.pop("ULYSSES_ADDRESS", None)
-    if how == "environment":
-        environment["ULYSSES_ADDRESS"] = cluster.address
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(len(splits))]
-    arguments = [str(program), str(tmp_path), ",".join(map(str, splits)), how, cluster.address]
-    finished = subprocess.run(
-        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=100, check=False
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
+    arguments = [str(tmp_path), ",".join(map(str, splits)), how, cluster.address]
+    address = {"ULYSSES_ADDRESS": cluster.address} if how == "environment" else {}
+    printed = run_trainers(program, len(splits), *arguments, ULYSSES_DATA_PATH=data_path, **address)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(len(splits))]
     inputs = random_inputs((sum(splits), 1, 5, 16), 1, torch.float32)
     with connect(cluster.address) as alone:
@@ -69,7 +62,7 @@ def test_a_process_group_says_who_the_owners_are_and_that_their_jobs_differ(
     for got, want in zip(zip(*parts, strict=True), whole, strict=True):
         assert torch.equal(torch.cat(got), want)
     said = "job is \"job-1\", expected 'job-0', as owner 0 has it owner 1"
-    assert finished.stdout.splitlines() == [said] * len(splits)
+    assert printed == [f"{said}\n"] * len(splits)
 
 
 UNTIL_REPLAYED = """
@@ -102,29 +95,19 @@ dist.destroy_process_group()
 def test_processes_of_a_group_replay_when_a_rank_is_killed(mortal: TestCluster, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(UNTIL_REPLAYED)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    trainer = subprocess.Popen(
-        [*command, str(program), str(tmp_path), mortal.address],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert trainer.stdout is not None
-    try:
-        assert trainer.stdout.readline() == "steps\n"
+    with trainers(program, 2, str(tmp_path), mortal.address) as started:
+        assert started[0].stdout is not None
+        assert started[0].stdout.readline() == "steps\n"
         # A kill between two steps is heard of by nobody: then a rank is killed once more.
-        while trainer.poll() is None:
+        while started[0].poll() is None:
             mortal.wait_running()
             mortal.kill(1)
             mortal.wait_complete()
             with suppress(subprocess.TimeoutExpired):
-                trainer.wait(15)
-        assert trainer.returncode == 0
-    finally:
-        # Not SIGKILL: it ends its processes first.
-        trainer.terminate()
-        trainer.wait(30)
-        trainer.stdout.close()
+                started[0].wait(15)
+        for process in started:
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors[-3000:]
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     inputs = random_inputs((1001, 1, 5, 32), 1, torch.float32)
     with connect(mortal.address) as alone:

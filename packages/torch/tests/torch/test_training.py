@@ -8,23 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._inductor import config as inductor_config
-from torch.nn.functional import scaled_dot_product_attention
 
 from tests.cluster import TestCluster
 from ulysses_client.exchange.data_path import DataPathName
 from ulysses_torch import Cluster, UlyssesContextAttention, connect, ops
 
-from .model import HEADS, KV_HEADS, Model, batches, train
+from .model import Model, batches, train
+from .parity import sdpa
 
 # Odd, shorter than cp_size, growing and shrinking.
 LENGTHS = [127, 64, 2, 1, 91, 200, 33, 127, 5, 150]
-
-
-def local(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    q, k, v = (tensor.permute(1, 2, 0, 3) for tensor in (q, k, v))
-    # KV heads are repeated for their group of query heads: PyTorch 2.4 has no `enable_gqa`.
-    k, v = (tensor.repeat_interleave(HEADS // KV_HEADS, dim=1) for tensor in (k, v))
-    return scaled_dot_product_attention(q, k, v, is_causal=True).permute(2, 0, 1, 3)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +41,11 @@ def test_ten_steps_follow_local_attention(cluster: TestCluster, data_path: DataP
 def follow_local_attention(attention: UlyssesContextAttention, data: list[Tensor]) -> None:
     model = Model(attention)
     losses = train(model, data)
-    assert losses == pytest.approx(train(Model(local), data), rel=5e-5)
+    assert losses == pytest.approx(train(Model(sdpa), data), rel=5e-5)
     assert losses[-1] < losses[0]
     model.eval()
     with torch.no_grad():
-        reference = Model(local)
+        reference = Model(sdpa)
         reference.load_state_dict(model.state_dict())
         evaluation = batches([127], batch=1)[0]
         assert model(evaluation).item() == pytest.approx(reference(evaluation).item(), rel=5e-5)
@@ -85,7 +78,7 @@ def test_checkpointed_layers_keep_one_forward_at_a_time(mortal: TestCluster) -> 
 def test_gradients_accumulate_over_batches(attention: UlyssesContextAttention) -> None:
     data = batches(LENGTHS[:6])
     assert train(Model(attention), data, accumulate=3) == pytest.approx(
-        train(Model(local), data, accumulate=3), rel=5e-5
+        train(Model(sdpa), data, accumulate=3), rel=5e-5
     )
 
 
@@ -114,7 +107,7 @@ def test_bf16_autocast_follows_local_attention(attention: UlyssesContextAttentio
         return out
 
     losses = train(Autocast(Model(seen)), data)
-    assert losses == pytest.approx(train(Autocast(Model(local)), data), rel=2e-2)
+    assert losses == pytest.approx(train(Autocast(Model(sdpa)), data), rel=2e-2)
     assert losses[-1] < losses[0] - 0.5
     assert dtypes == {torch.bfloat16}
 
@@ -125,8 +118,8 @@ def test_bf16_gradients_are_as_near_to_float32_as_local_attentions(attention: Ul
     def gradients(model: nn.Module) -> list[Tensor]:
         return list(torch.autograd.grad(model(tokens), list(model.parameters())))
 
-    exact, peers, ours = map(gradients, (Model(local), Autocast(Model(local)), Autocast(Model(attention))))
-    for (name, _), want, peer, got in zip(Model(local).named_parameters(), exact, peers, ours, strict=True):
+    exact, peers, ours = map(gradients, (Model(sdpa), Autocast(Model(sdpa)), Autocast(Model(attention))))
+    for (name, _), want, peer, got in zip(Model(sdpa).named_parameters(), exact, peers, ours, strict=True):
         allowed = 2 * (peer - want).norm() + 1e-3 * want.norm()
         assert (got - want).norm() <= allowed, name
 
@@ -134,7 +127,7 @@ def test_bf16_gradients_are_as_near_to_float32_as_local_attentions(attention: Ul
 def test_the_surrounding_model_compiles(attention: UlyssesContextAttention) -> None:
     data = batches([127, 64, 93])
     compiled = torch.compile(Model(attention), backend="aot_eager", fullgraph=True)
-    assert train(compiled, data) == pytest.approx(train(Model(local), data), rel=5e-5)
+    assert train(compiled, data) == pytest.approx(train(Model(sdpa), data), rel=5e-5)
 
 
 @pytest.mark.timeout(300)
@@ -146,7 +139,7 @@ def test_the_surrounding_model_compiles_to_machine_code(
     monkeypatch.setattr(inductor_config, "compile_threads", 1)
     data = batches([64, 64])
     compiled = torch.compile(Model(attention), backend="inductor", fullgraph=True)
-    assert train(compiled, data) == pytest.approx(train(Model(local), data), rel=5e-5)
+    assert train(compiled, data) == pytest.approx(train(Model(sdpa), data), rel=5e-5)
 
 
 def test_a_compiled_model_keeps_nothing_without_gradients(mortal: TestCluster) -> None:
@@ -156,7 +149,7 @@ def test_a_compiled_model_keeps_nothing_without_gradients(mortal: TestCluster) -
         with torch.no_grad():
             loss = compiled(data)
         assert mortal.store_bytes() == 0
-        assert loss.item() == pytest.approx(Model(local)(data).item(), rel=5e-5)
+        assert loss.item() == pytest.approx(Model(sdpa)(data).item(), rel=5e-5)
 
 
 def test_the_operators_are_annotated_with_types() -> None:

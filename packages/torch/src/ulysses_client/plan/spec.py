@@ -33,6 +33,7 @@ class Segments:
 class ValidRanges:
     """One valid range per sample; rows outside it see nothing and are seen by nobody."""
 
+    #: In an owner's view it may be empty, of a mask of keys: the coordinator, which knows all shards, fills it in.
     q: tuple[RowRange, ...]
     kv: tuple[RowRange, ...]
 

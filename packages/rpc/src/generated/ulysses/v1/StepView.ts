@@ -23,6 +23,10 @@ export interface StepView {
    */
   'qRows'?: (number | string | Long);
   'kvRows'?: (number | string | Long);
+  /**
+   * valid_kv may come without valid_q, of a mask of keys: which rows are padding is for the coordinator to say, which knows all
+   * shards. Where there are as many queries as keys, those at the places of padding keys; else none.
+   */
   'mask'?: (_ulysses_v1_Mask | null);
   'scale'?: (number | string);
   /**
@@ -89,6 +93,10 @@ export interface StepView__Output {
    */
   'qRows': (number);
   'kvRows': (number);
+  /**
+   * valid_kv may come without valid_q, of a mask of keys: which rows are padding is for the coordinator to say, which knows all
+   * shards. Where there are as many queries as keys, those at the places of padding keys; else none.
+   */
   'mask': (_ulysses_v1_Mask__Output | null);
   'scale': (number);
   /**
