@@ -7,6 +7,7 @@ import {
   type TensorView,
 } from '@ulysses/client';
 import { splitSizes } from '@ulysses/plan';
+import { WARM_UP_STEPS } from './targets.js';
 
 type Cluster = Awaited<ReturnType<typeof connect>>;
 
@@ -17,7 +18,12 @@ export interface StepShape {
   readonly dtype: 'f32' | 'bf16';
 }
 
-interface Shard {
+/** Nothing to compute, and the least that every rank still has a row of. */
+export function emptyShape(ranks: number): StepShape {
+  return { rows: ranks, heads: ranks, headSize: 1, dtype: 'f32' };
+}
+
+export interface Shard {
   readonly q: TensorView;
   readonly k: TensorView;
   readonly v: TensorView;
@@ -61,6 +67,11 @@ export class Owners {
       };
       return { q: tensor(1), k: tensor(2), v: tensor(3), dout: tensor(4) };
     });
+  }
+
+  /** Steps until V8 has compiled what a step runs, in every process: what a trainer makes in its first minute. */
+  async warmUp(shards: readonly Shard[]): Promise<void> {
+    for (let i = 0; i < WARM_UP_STEPS; i++) await this.forward(shards);
   }
 
   /** Milliseconds of one causal forward and backward, all owners together. */
