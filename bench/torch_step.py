@@ -1,8 +1,8 @@
 """A whole forward and backward from PyTorch tensors, against unaligned Ulysses made of PyTorch and gloo.
 
 Ours: one trainer process and a cluster of 4 ranks. Peer: 4 PyTorch processes (peers/torch_ulysses_step.py). s = 8190,
-h = 8, d = 64, causal. Windows of both sides alternate. Writes bench/results/torch.json. It takes about two minutes; with
-ULYSSES_DATA_PATH=grpcio it measures the same without native code.
+h = 8, d = 64, causal. Windows of both sides alternate. Writes bench/results/torch.json. It takes about two
+minutes; with ULYSSES_DATA_PATH=grpcio it measures the same without native code.
 
 Run: `npm run bench:torch`
 """
