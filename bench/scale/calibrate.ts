@@ -5,7 +5,7 @@ import { BenchCluster } from '../cluster.js';
 import { OneProcess } from '../one-process.js';
 import { emptyShape, Owners, type Shard } from '../owners.js';
 import { median, repeated } from '../windows.js';
-import { fitLine, type Line } from './fit-line.js';
+import { fitCost, type Line } from './fit-line.js';
 import type { ControlCost, Machine } from './machine.js';
 import type { Workload } from './workload.js';
 
@@ -48,7 +48,7 @@ export async function calibrate(): Promise<{ calibration: Calibration; steps: Me
   const steps: MeasuredStep[] = [];
   for (const cpSize of MEASURED_RANKS) steps.push(await measureSteps(cpSize));
   const line = (process: keyof ControlCost, of: (cpSize: number) => number): Line =>
-    fitLine(steps.map(({ cpSize, cpuMs }) => ({ x: of(cpSize), y: cpuMs[process] })));
+    fitCost(steps.map(({ cpSize, cpuMs }) => ({ x: of(cpSize), y: cpuMs[process] })));
   const coordinator = line('coordinator', (cpSize) => 2 * cpSize);
   const [rank, owner] = [line('rank', (cpSize) => cpSize), line('owner', (cpSize) => cpSize)];
   const calibration = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fitLine } from './fit-line.js';
+import { fitCost } from './fit-line.js';
 import { controlSeconds, type Machine } from './machine.js';
 import { predictStep } from './predict-step.js';
 import { padded, type Workload } from './workload.js';
@@ -83,6 +83,15 @@ describe('a step', () => {
   });
 });
 
-it('a line through points that lie on one has their slope and their start', () => {
-  expect(fitLine([2, 4, 8, 16].map((x) => ({ x, y: 3 + 0.5 * x })))).toEqual({ base: 3, slope: 0.5 });
+describe('a line of cost', () => {
+  const fit = (...y: number[]) => fitCost([2, 4, 8].map((x, i) => ({ x, y: y[i]! })));
+
+  it('through points that lie on one has their slope and their start', () => {
+    expect(fit(4, 5, 7)).toEqual({ base: expect.closeTo(3, 9), slope: expect.closeTo(0.5, 9) });
+  });
+
+  it('does not fall, and does not begin below nothing', () => {
+    expect(fit(7, 5, 3)).toEqual({ base: 5, slope: 0 });
+    expect(fit(0, 4, 12)).toEqual({ base: 0, slope: expect.closeTo(112 / 84, 9) });
+  });
 });
