@@ -1,4 +1,5 @@
 import { Owners } from './owners.js';
+import { requireParent } from './read-command-line.js';
 
 // A job of its own that has large steps in flight while it is told to; `aggressor.ts` starts it and talks over the IPC channel.
 
@@ -11,6 +12,7 @@ const OWNERS = 4;
 /** Rows that see only themselves: nothing to compute, everything to carry. */
 const DIAGONAL = { causal: false, mask: { left: 0, right: 0 } } as const;
 
+requireParent('npm run bench:step');
 const [address = ''] = process.argv.slice(2);
 const owners = await Owners.connect(address, OWNERS, 0, 'aggressor');
 const shards = owners.shards({ rows: 4096, heads: 16, headSize: 64, dtype: 'f32' });

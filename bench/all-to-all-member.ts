@@ -8,6 +8,7 @@ import {
   type Transport,
 } from '@ulysses/native';
 import { sliceBytes } from './all-to-all-slices.js';
+import { requireParent } from './read-command-line.js';
 
 // One process of the all-to-all: `all-to-all.ts` starts it and says what to do over the IPC channel.
 
@@ -23,6 +24,7 @@ export type Answer =
   | { readonly kind: 'done' }
   | { readonly kind: 'cpu'; readonly seconds: number };
 
+requireParent('npm run bench:exchange');
 const [index = 0, members = 0, mib = 0] = process.argv.slice(2, 5).map(Number);
 const transport = process.argv[5] as Transport;
 const allocate = (bytes: number): Region =>

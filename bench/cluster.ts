@@ -51,14 +51,12 @@ export class BenchCluster {
     }
   }
 
-  /** CPU time of coordinator and ranks so far; from /proc, so on Linux only. */
-  cpuSeconds(): number {
-    const pids = [this.#ready.coordinator?.pid, ...(this.#ready.ranks ?? []).map(({ pid }) => pid)];
-    return pids.reduce<number>((sum, pid) => {
-      const afterName = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!;
-      const [user, system] = afterName.split(' ').slice(11, 13).map(Number);
-      return sum + (user! + system!) / TICKS_PER_SECOND;
-    }, 0);
+  /** CPU time so far, of the coordinator and of all ranks together; from /proc, so on Linux only. */
+  cpuSeconds(): { readonly coordinator: number; readonly ranks: number } {
+    const { coordinator, ranks = [] } = this.#ready;
+    const seconds = (members: readonly { readonly pid: number }[]): number =>
+      members.reduce((sum, { pid }) => sum + cpuSecondsOf(pid), 0);
+    return { coordinator: seconds(coordinator === undefined ? [] : [coordinator]), ranks: seconds(ranks) };
   }
 
   /** SIGKILL, without a word to anyone. */
@@ -74,4 +72,10 @@ export class BenchCluster {
     this.#launcher.kill('SIGTERM');
     await exited;
   }
+}
+
+function cpuSecondsOf(pid: number): number {
+  const afterName = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!;
+  const [user, system] = afterName.split(' ').slice(11, 13).map(Number);
+  return (user! + system!) / TICKS_PER_SECOND;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { detectIsa } from '@ulysses/native';
+import { switchOption } from '@ulysses/runtime';
 import type { DType } from '@ulysses/tensor';
 import {
   CAUSAL,
@@ -18,6 +19,7 @@ import {
 import { KernelAttention, type AttentionShape } from './kernel-attention.js';
 import { packingCases } from './kernel-packing.js';
 import { Peer } from './peer.js';
+import { readCommandLine } from './read-command-line.js';
 import { printResult, quantityResult, ratioResult, writeResults, type Result } from './results.js';
 import { compare, median, type Window } from './windows.js';
 
@@ -25,8 +27,6 @@ import { compare, median, type Window } from './windows.js';
  * Attention on the device of this process, against PyTorch's `scaled_dot_product_attention` and its backward: GFLOP per CPU-second,
  * windows of both sides alternating; and shapes of ours against each other. FLOPs are the useful ones: 4 d per visible (row, key) pair
  * forward, 2.5 times that backward. What the exchange does to rows beside moving them is measured against memcpy.
- *
- * Run: `npm run bench:setup && npm run bench:kernels`; `--all` for every shape, and with words only cases whose names hold them all.
  */
 const WINDOWS = 5;
 /** Calls of a window are repeated up to so much CPU time. */
@@ -38,22 +38,39 @@ const LONG = { dtype: 'f32', s: 16_384, d: 128, heads: 2, kvHeads: 2 } as const;
 const KERNEL_MS = 10_000;
 const RESULTS = ['out', 'dq', 'dk', 'dv'] as const;
 
-const words = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-const wanted = ({ target }: { target: { case: string } }): boolean =>
-  words.every((word) => target.case.includes(word));
+const { flags, wants, isNarrowed } = readCommandLine({
+  command: 'npm run bench:kernels',
+  about: `Attention on the device of this process, one thread, against PyTorch's scaled_dot_product_attention and its backward (npm run
+bench:setup first); shapes of ours against each other; and what the exchange does to rows beside moving them, against memcpy. Without
+arguments it also holds both sides' errors against PyTorch's own float64, and fails when ours are too large. It builds two programs with
+cargo. What is measured goes to bench/results/kernels.json, and with npm run bench:docs to docs/benchmarks.md.`,
+  takes:
+    'The usual cases take several minutes; with --all PyTorch takes minutes for some of the others alone.',
+  options: {
+    all: switchOption({ flag: 'all', env: null, help: 'Every shape, not only the usual ones.' }),
+  },
+  cases: {
+    by: 'words',
+    of: ({ all }) =>
+      [...kernelCases(all), ...ownCases(), ...packingCases()]
+        .map(({ target }) => target.case)
+        .concat(EVENT_LOOP.case),
+  },
+});
+const isWanted = ({ target }: { target: { case: string } }): boolean => wants(target.case);
 buildExamples();
 const peer = await Peer.start('torch_sdpa.py', []);
 console.log(`instruction set ${detectIsa()}, against PyTorch ${peer.about}`);
 try {
-  if (words.length === 0) for (const dtype of ['f32', 'bf16', 'f16'] as const) await compareErrors(dtype);
-  for (const measured of kernelCases(process.argv.includes('--all')).filter(wanted)) {
+  if (!isNarrowed) for (const dtype of ['f32', 'bf16', 'f16'] as const) await compareErrors(dtype);
+  for (const measured of kernelCases(flags.all).filter(isWanted)) {
     report(await againstTorch(measured));
   }
-  for (const measured of ownCases().filter(wanted)) report(await againstItself(measured));
-  for (const { target, measure } of packingCases().filter(wanted)) {
+  for (const measured of ownCases().filter(isWanted)) report(await againstItself(measured));
+  for (const { target, measure } of packingCases().filter(isWanted)) {
     report(ratioResult(target, compare(await measure(WINDOWS))));
   }
-  if (wanted({ target: EVENT_LOOP })) report(await eventLoopDelay());
+  if (wants(EVENT_LOOP.case)) report(await eventLoopDelay());
 } finally {
   await peer.stop();
 }

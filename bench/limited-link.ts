@@ -67,10 +67,14 @@ export class LimitedLink {
     this.#limited = bytesPerSecond !== null;
   }
 
-  /** CPU time that this machine's network has taken in the kernel so far, limiter included: it runs nowhere else. */
-  static cpuSeconds(): number {
+  /**
+   * CPU time that this machine has spent in interrupts so far, which is no process's: there packets leave the bucket, when its timer
+   * fires, and are received.
+   */
+  static interruptSeconds(): number {
     const [cpu] = readFileSync('/proc/stat', 'utf8').split('\n');
-    return Number(cpu!.split(/\s+/)[7]) / TICKS_PER_SECOND;
+    const [irq, softirq] = cpu!.split(/\s+/).slice(6, 8).map(Number);
+    return (irq! + softirq!) / TICKS_PER_SECOND;
   }
 
   /** Takes the link with it. */

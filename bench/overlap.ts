@@ -1,22 +1,27 @@
 import { createPlan, explainPlan, splitSizes } from '@ulysses/plan';
-import { BenchCluster } from './cluster.js';
+import type { BenchCluster } from './cluster.js';
+import { MOST_BYTES_PER_SECOND, OWNERS, RANKS, SHAPE, withLimitedCluster } from './limited-cluster.js';
 import { LimitedLink } from './limited-link.js';
-import { Owners, type StepShape } from './owners.js';
-import { quantityResult, type Result, type Target } from './results.js';
-import { median } from './windows.js';
+import type { Owners } from './owners.js';
+import { quantityResult, type Result } from './results.js';
+import { STEP_TARGETS as TARGETS } from './targets.js';
+import { median, repeated } from './windows.js';
 
-/** The most that the link carries in each direction. */
-const MOST_BYTES_PER_SECOND = 200e6;
+/** A pass: its milliseconds, and CPU seconds of trainer, cluster and interrupts. */
+interface Timed {
+  readonly ms: number;
+  readonly cpuSeconds: number;
+}
 
-/** What one window measured, in milliseconds. */
+/** What one window measured. */
 interface Times {
-  /** The pass with next to nothing to compute, over the link with its limit. */
+  /** Milliseconds of the pass with next to nothing to compute, over the link with its limit. */
   readonly transfer: number;
   /** What the pass takes longer than that one on a link without a limit. */
   readonly compute: number;
   /** The pass over the link with its limit. */
   readonly both: number;
-  /** Of a core, the network in the kernel, limiter included, while both went on. */
+  /** Per cent of a core that the limit takes while rows pass: CPU time with it, less that of the same rows without it. */
   readonly limiter: number;
   /** Of the link, in each direction, in bytes per second. */
   readonly rate: number;
@@ -24,83 +29,68 @@ interface Times {
 
 /**
  * How much of the smaller of transfer and compute is hidden behind the larger one, when owners and ranks are joined by a link whose
- * rate makes them about as long as each other.
+ * rate makes them about as long as each other; and what limiting the link takes of the cores on which all of it runs.
  */
-export async function overlap(
-  target: Target,
-  pass: 'forward' | 'backward',
-  shape: StepShape,
-  { ranks, owners: count, windows }: { ranks: number; owners: number; windows: number },
-): Promise<Result> {
-  const link = new LimitedLink();
-  try {
-    const flags = ['--no-restart', '--listen', `${link.host}:0`, '--insecure'];
-    const cluster = await BenchCluster.start(ranks, flags, link.inside);
-    try {
-      const owners = await Owners.connect(cluster.address, count, 0);
-      try {
-        const bytes = busierDirection(shape, ranks, count)[pass];
-        const measured = await measure(owners, link, shape, pass, bytes, windows);
-        const shares = measured.map(({ transfer, compute, both }) => {
-          return (transfer + compute - both) / Math.min(transfer, compute);
-        });
-        report(pass, measured);
-        return quantityResult(target, shares);
-      } finally {
-        await owners.close();
-      }
-    } finally {
-      await cluster.stop();
-    }
-  } finally {
-    link.close();
-  }
+export async function overlap(pass: 'forward' | 'backward', windows: number): Promise<Result[]> {
+  const measured = await withLimitedCluster((owners, link, cluster) =>
+    measure(owners, link, cluster, pass, windows),
+  );
+  report(pass, measured);
+  const shares = measured.map(
+    ({ transfer, compute, both }) => (transfer + compute - both) / Math.min(transfer, compute),
+  );
+  const name = pass === 'forward' ? 'overlap fwd' : 'overlap bwd';
+  const limiters = measured.map(({ limiter }) => limiter);
+  return [quantityResult(TARGETS[name], shares), quantityResult(TARGETS[`${name} limiter`], limiters)];
 }
 
 async function measure(
   owners: Owners,
   link: LimitedLink,
-  shape: StepShape,
+  cluster: BenchCluster,
   pass: 'forward' | 'backward',
-  bytes: number,
   windows: number,
 ): Promise<Times[]> {
-  const shards = owners.shards(shape);
-  const timed = async (limit: number | null, mask: 'causal' | 'diagonal') => {
-    let cpuBefore = 0;
+  const shards = owners.shards(SHAPE);
+  const bytes = busierDirection()[pass];
+  const cpuSecondsSoFar = (): number => {
+    const { coordinator, ranks } = cluster.cpuSeconds();
+    const { user, system } = process.cpuUsage();
+    return coordinator + ranks + (user + system) / 1e6 + LimitedLink.interruptSeconds();
+  };
+  const timed = async (limit: number | null, mask: 'causal' | 'diagonal'): Promise<Timed> => {
+    let before = 0;
     const ms = await owners.pass(shards, pass, mask, () => {
       link.limit(limit);
-      cpuBefore = LimitedLink.cpuSeconds();
+      before = cpuSecondsSoFar();
     });
-    const cpuSeconds = LimitedLink.cpuSeconds() - cpuBefore;
+    const cpuSeconds = cpuSecondsSoFar() - before;
     link.limit(null);
-    return { ms, cpuShare: cpuSeconds / (ms / 1000) };
+    return { ms, cpuSeconds };
   };
-  const measured: Times[] = [];
-  // The first window warms up and is dropped.
-  for (let window = 0; window <= windows; window++) {
+  return await repeated(windows, async () => {
     const [whole, next] = [await timed(null, 'causal'), await timed(null, 'diagonal')];
     const compute = whole.ms - next.ms;
     // What makes transfer as long as that.
     const rate = Math.min(MOST_BYTES_PER_SECOND, bytes / (compute / 1000));
     const transfer = await timed(rate, 'diagonal');
     const both = await timed(rate, 'causal');
-    const times = { transfer: transfer.ms, compute, both: both.ms, limiter: both.cpuShare, rate };
-    if (window > 0) measured.push(times);
-  }
-  return measured;
+    const limiter = (100 * (transfer.cpuSeconds - next.cpuSeconds)) / (transfer.ms / 1000);
+    return { transfer: transfer.ms, compute, both: both.ms, limiter, rate };
+  });
 }
 
 /** Payload that all owners together send or get, whichever is more. */
-function busierDirection({ rows, heads, headSize, dtype }: StepShape, ranks: number, owners: number) {
-  const splits = splitSizes(rows, owners);
+function busierDirection() {
+  const { rows, heads, headSize, dtype } = SHAPE;
+  const splits = splitSizes(rows, OWNERS);
   const plan = createPlan(
     {
       ...{ dtype, layout: 'sbhd', batch: 1, qHeads: heads, kvHeads: heads, headSize, weights: null },
       ...{ qSplits: splits, kvSplits: splits, scale: 1, strategy: 'heads' },
       mask: { left: null, right: 0, segments: null, validRanges: null },
     },
-    ranks,
+    RANKS,
   );
   const { forward, backward } = explainPlan(plan);
   const larger = ({ ownersToRanks, ranksToOwners }: typeof forward): number =>
@@ -109,11 +99,9 @@ function busierDirection({ rows, heads, headSize, dtype }: StepShape, ranks: num
 }
 
 function report(pass: string, times: readonly Times[]): void {
-  const of = (pick: (times: Times) => number): number => median(times.map(pick));
-  const ms = (pick: (times: Times) => number): string => `${of(pick).toFixed(0)} ms`;
-  const rate = `${of(({ rate }) => rate / 1e6).toFixed(0)} MB/s`;
-  const limiter = `${(100 * of(({ limiter }) => limiter)).toFixed(1)} % of a core`;
+  const of = (pick: (times: Times) => number): string => median(times.map(pick)).toFixed(0);
   console.log(
-    `overlap, ${pass}: transfer ${ms(({ transfer }) => transfer)}, compute ${ms(({ compute }) => compute)}, both ${ms(({ both }) => both)} at ${rate}; network in the kernel with its limiter ${limiter}`,
+    `overlap, ${pass}: transfer ${of(({ transfer }) => transfer)} ms, compute ${of(({ compute }) => compute)} ms, ` +
+      `both ${of(({ both }) => both)} ms at ${of(({ rate }) => rate / 1e6)} MB/s`,
   );
 }

@@ -7,6 +7,7 @@ import {
   type TensorView,
 } from '@ulysses/client';
 import { splitSizes } from '@ulysses/plan';
+import { WARM_UP_STEPS } from './targets.js';
 
 type Cluster = Awaited<ReturnType<typeof connect>>;
 
@@ -17,7 +18,12 @@ export interface StepShape {
   readonly dtype: 'f32' | 'bf16';
 }
 
-interface Shard {
+/** Nothing to compute, and the least that every rank still has a row of. */
+export function emptyShape(ranks: number): StepShape {
+  return { rows: ranks, heads: ranks, headSize: 1, dtype: 'f32' };
+}
+
+export interface Shard {
   readonly q: TensorView;
   readonly k: TensorView;
   readonly v: TensorView;
@@ -54,13 +60,20 @@ export class Owners {
       const extents = { layout: 'sbhd', rows: local, batch: 1, heads, headSize } as const;
       const tensor = (seed: number): TensorView => {
         const length = local * heads * headSize;
-        const values = Float32Array.from({ length }, (_, i) => Math.sin(seed + i * 0.7));
+        // A loop, as from() takes seconds for large ones, in which this process answers no ping.
+        const values = new Float32Array(length);
+        for (let i = 0; i < length; i++) values[i] = Math.sin(seed + i * 0.7);
         // The upper half of a float32 is its bf16.
         const data = dtype === 'f32' ? values : new Uint16Array(values.buffer).filter((_, i) => i % 2 === 1);
         return { data, dtype, extents };
       };
       return { q: tensor(1), k: tensor(2), v: tensor(3), dout: tensor(4) };
     });
+  }
+
+  /** Steps until V8 has compiled what a step runs, in every process: what a trainer makes in its first minute. */
+  async warmUp(shards: readonly Shard[]): Promise<void> {
+    for (let i = 0; i < WARM_UP_STEPS; i++) await this.forward(shards);
   }
 
   /** Milliseconds of one causal forward and backward, all owners together. */

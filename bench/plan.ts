@@ -1,10 +1,9 @@
 import { createPlan, rankTable, splitSizes, type StepSpec } from '@ulysses/plan';
+import { readCommandLine } from './read-command-line.js';
 
 /**
  * CPU time of planning: all cuts (`createPlan`, checks and id included) and one rank's table, at P = 1024.
  * Must: 20 ms. Aim: 2 ms. Peer: a per-row planner, which adds up visible keys row by row and does nothing else.
- *
- * Run: `npx tsc -b bench && node bench/dist/plan.js`
  */
 const CP_SIZE = 1024;
 const Q_HEADS = 128;
@@ -17,7 +16,17 @@ const cases: readonly { readonly name: string; readonly spec: StepSpec }[] = [
   { name: 'one sequence, s = 131072, causal', spec: packed(1, 131_072) },
 ];
 
+const { wants } = readCommandLine({
+  command: 'npm run bench:plan',
+  about: `CPU time of planning at P = ${CP_SIZE}: all cuts, checks and id included, and one rank's table; against a planner that walks every
+row. Prints, writes nothing, and exits with 1 when a median is over ${MUST_MS} ms.`,
+  takes: 'It takes some seconds.',
+  options: {},
+  cases: { by: 'words', of: () => cases.map(({ name }) => name) },
+});
+
 for (const { name, spec } of cases) {
+  if (!wants(name)) continue;
   const firstMs = cpuMs(() => planAndTable(spec));
   const plan = Array.from({ length: REPEATS }, () => cpuMs(() => planAndTable(spec))).sort(ascending);
   const peer = Array.from({ length: PEER_REPEATS }, () => cpuMs(() => cutRowByRow(spec))).sort(ascending);

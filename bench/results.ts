@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import type { Comparison } from './windows.js';
+import { enough, type Comparison } from './windows.js';
 
 /** One line of `bench/results/*.json`. */
 export interface Result {
@@ -86,7 +86,7 @@ export function quantityResult(
   values: readonly number[],
   peer: number | null = null,
 ): Result {
-  const sorted = [...values].sort((a, b) => a - b);
+  const sorted = [...enough(values)].sort((a, b) => a - b);
   const spread = [round(sorted[0]!), round(sorted.at(-1)!)] as const;
   const value = round(sorted[Math.floor(sorted.length / 2)]!);
   return {
@@ -135,11 +135,13 @@ export function printResult(result: Result): void {
   );
 }
 
-/** Replaces the cases measured now in `bench/results/<name>.json`; others stay. */
-export function writeResults(name: string, results: readonly Result[]): void {
+/** Replaces the cases measured now in `bench/results/<name>.json`, and all whose names begin with `group`; others stay. */
+export function writeResults(name: string, results: readonly Result[], group: string | null = null): void {
   const path = fileURLToPath(new URL(`bench/results/${name}.json`, ROOT));
   const measured = new Set(results.map((result) => result.case));
-  const kept = readResults(name).filter((result) => !measured.has(result.case));
+  const isReplaced = (result: Result): boolean =>
+    measured.has(result.case) || (group !== null && result.case.startsWith(group));
+  const kept = readResults(name).filter((result) => !isReplaced(result));
   const order = (result: Result): string => result.case;
   const all = [...kept, ...results].sort((a, b) => order(a).localeCompare(order(b), 'en', { numeric: true }));
   writeFileSync(path, `${JSON.stringify(all, null, 2)}\n`);

@@ -18,7 +18,9 @@ export function scaleSection(
 | ----- | ---- | ----- |
 ${inputs.map(input).join('\n')}
 
-Model against measurement, all processes on this one host; _ratio_ is the larger over the smaller:
+Of empty forwards it is told the CPU time of each process, and no time by the clock. Model against measurement; _ratio_ is the larger over
+the smaller. Processes are all on this host; in _link_ the trainer and the cluster are joined by the limited link of _overlap_ (see below), whose
+rate and latency the model is told:
 
 ${table(compared)}
 
@@ -39,8 +41,10 @@ What the model assumes, and leaves out:
 - Owner m is beside rank m; relays are not counted, as the first hop stays on the host. Copies within a host take its cores where
   ranks share one, and nothing where they do not. Heads are computed unit by unit as rows come, results leave at once.
 - Arithmetic is the matrix products over one rate, whatever a unit's shape: no kernel is slower at its edges.
-- Agreement and commit are a line through empty steps of 2 to 16 ranks that shared this machine's cores with the coordinator, drawn
-  on to 1024, plus six one-way latencies. On so few cores that line is steep: where ranks have hosts of their own it is an upper bound.
+- Agreement and commit are six one-way latencies and CPU time: of the coordinator, which grows with ranks and owners, then of a rank, which grows
+  with the owners that it hears, and of an owner. On one host all of it shares the cores; on hosts of their own ranks and owners
+  do theirs side by side, and only the coordinator's is of all of them. Each is a line through empty forwards of 2 to 16 ranks and owners on
+  this machine, drawn on to 1024; all of it is counted as if nothing of it overlapped with rows on their way, so it is an upper bound.
 `;
 }
 

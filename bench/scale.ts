@@ -1,117 +1,73 @@
-import { parseArgs } from 'node:util';
-import { printResult, readResults, statedResult, writeResults, type Result, type Target } from './results.js';
-import { calibrate, MEASURED, thisMachine, type Calibration, type MeasuredStep } from './scale/calibrate.js';
+import type { Config } from '@ulysses/runtime';
+import { readCommandLine } from './read-command-line.js';
+import { printResult, statedResult, writeResults, type Result, type Target } from './results.js';
+import { calibrate, controlCost, thisMachine, type Calibration } from './scale/calibrate.js';
+import { INPUT_GROUP, inputResults, storedCalibration } from './scale/inputs.js';
 import type { Machine } from './scale/machine.js';
+import { measureLink } from './scale/measure-link.js';
+import { MODEL_GROUP, modelOfLink, modelOfSteps } from './scale/model-results.js';
+import { CHECKS, OPTIONS } from './scale/options.js';
 import { predictStep } from './scale/predict-step.js';
 import type { Workload } from './scale/workload.js';
-import { median } from './windows.js';
 
 /**
  * What steps would take on more ranks than there are here: the product's plans, run through an event model of the exchange
- * (`scale/simulate-pass.ts`). First the model is held against steps measured on this machine, P = 2 to 16, of which it is told
- * nothing: its inputs are an empty step's time, the kernels' rate in one process, and an all-to-all's cost per byte.
- *
- * Run: `npm run bench:scale`; `-- --help` says what can be asked.
+ * (`scale/simulate-pass.ts`). First the model is held against steps measured on this machine, of which it is told nothing: at P = 2
+ * to 16, and over a limited link. Its inputs are the CPU time of the processes of an empty step, the kernels' rate in one process, an
+ * all-to-all's cost per byte, and the link's rate and latency.
  */
-const OPTIONS = {
-  ranks: { type: 'string', default: '2,4,8,16,32,64,128,256,512,1024' },
-  'rows-per-rank': { type: 'string', default: '4096' },
-  heads: { type: 'string', default: '40' },
-  'kv-heads': { type: 'string', default: '8' },
-  'head-size': { type: 'string', default: '128' },
-  'link-gbit': { type: 'string', default: '400' },
-  'latency-us': { type: 'string', default: '10' },
-  'message-us': { type: 'string', default: '1' },
-  'device-tflops': { type: 'string', default: '400' },
-  'control-ms': { type: 'string' },
-  'control-us-per-rank': { type: 'string' },
-  'no-measure': { type: 'boolean', default: false },
-  help: { type: 'boolean', default: false },
-} as const;
-
-const HELP = `npm run bench:scale -- [--ranks 2,64,1024] [--rows-per-rank N] [--heads N] [--kv-heads N] [--head-size N]
-  [--link-gbit N] [--latency-us N] [--message-us N] [--device-tflops N]   one rank per host; a link has this rate each way
-  [--control-ms N] [--control-us-per-rank N]   of agreement and commit, instead of what empty steps of this machine take
-  [--no-measure]   predict from the calibration in bench/results/scale.json
-Predictions are written there when only --ranks and --no-measure are given.`;
+const { flags } = readCommandLine({
+  command: 'npm run bench:scale',
+  about: `What a step would take on more ranks than there are here, by an event model of the exchange over the product's own plans. First
+the model is held against steps measured on this machine: "model P=2", 4, 8 and 16, all processes on this host, and "empty", a forward of
+nothing; and "model link 50 MB/s", 100 and 200, the trainer at the other end of a limited link, which takes root, for a network namespace.
+What is measured goes to bench/results/scale.json, and with npm run bench:docs to docs/benchmarks.md. Predictions do too, unless flags ask for another cluster than the usual one.`,
+  takes: 'Measuring takes about seven minutes, predicting up to P = 1024 about a minute.',
+  options: OPTIONS,
+  checks: CHECKS,
+});
+type Flags = Config<typeof OPTIONS>;
 
 /** Rows that no number of ranks divides: three fewer than would. */
 const MISSING_ROWS = 3;
 
-/** What the model is told of this machine, as it stands in the results. */
-const INPUTS = {
-  workers: ['input workers', 'cores that compute and copy', 'cores'],
-  gflopsPerWorker: ['input device', 'kernels in one process, forward and backward', 'GFLOP/CPU-s'],
-  localSecondsPerGb: ['input copy', 'all-to-all of 4 processes of one host', 'CPU-s/GB'],
-  controlMs: ['input control', 'an empty forward: what does not grow with ranks', 'ms'],
-  controlMsPerRank: [
-    'input control per rank',
-    'an empty forward, as many owners as ranks: what grows',
-    'ms per rank',
-  ],
-} as const satisfies Record<keyof Calibration, readonly [string, string, string]>;
-
-const { values: flags } = parseArgs({ options: OPTIONS });
-const isDescribed = Object.entries(OPTIONS).every(
-  ([name, option]) =>
-    ['ranks', 'no-measure', 'help'].includes(name) ||
-    flags[name as keyof typeof flags] === ('default' in option ? option.default : undefined),
-);
-if (flags.help) console.log(HELP);
-else await run();
-
-async function run(): Promise<void> {
-  const { calibration, steps } = flags['no-measure']
-    ? { calibration: readCalibration(), steps: [] }
-    : await calibrate();
-  if (!flags['no-measure']) report(statedCalibration(calibration));
-  report(steps.map((step) => againstMeasured(step, thisMachine(calibration))));
-  for (const cpSize of flags.ranks.split(',').map(numberOf)) {
-    const results = predictions(cpSize, cluster(calibration));
-    results.forEach(printPrediction);
-    // What the documentation shows is of the machine that this file describes.
-    if (isDescribed) writeResults('scale', results);
-  }
+const calibration = flags.measure ? await measure() : storedCalibration();
+for (const cpSize of flags.ranks) {
+  const results = predictions(cpSize, flags, calibration);
+  results.forEach(printPrediction);
+  // What the documentation shows is of the cluster that the defaults describe.
+  if (isUsual(flags)) writeResults('scale', results);
 }
 
-function report(results: readonly Result[]): void {
+/** Measures this machine, and holds the model against it. */
+async function measure(): Promise<Calibration> {
+  const { calibration, steps } = await calibrate();
+  report(inputResults(calibration), INPUT_GROUP);
+  const machine = thisMachine(calibration);
+  report(
+    steps.flatMap((step) => modelOfSteps(step, machine)),
+    MODEL_GROUP,
+  );
+  report(modelOfLink(await measureLink(), machine), null);
+  return calibration;
+}
+
+/** In place of all results of a group, when one is named. */
+function report(results: readonly Result[], group: string | null): void {
   results.forEach(printResult);
-  writeResults('scale', results);
-}
-
-/** The larger of model and measurement over the smaller is what counts: a model may err on either side. */
-function againstMeasured({ cpSize, stepMs }: MeasuredStep, machine: Machine): Result {
-  const way = MEASURED.qHeads % cpSize === 0 ? 'heads' : 'balanced';
-  const modelled = predictStep(MEASURED, cpSize, way, machine).ms;
-  const apart = (measured: number): number => Math.max(modelled, measured) / Math.min(modelled, measured);
-  const measured = median(stepMs);
-  const target: Target = {
-    case: `model P=${String(cpSize)}`,
-    what: `whole step by the model, against the same step measured (${way}, s = 8190, h = 8, d = 64, one host)`,
-    unit: 'ms',
-    must: 1.25,
-    ambitious: 1.1,
-    lowerIsBetter: true,
-  };
-  const apartOf = stepMs.map(apart).sort((a, b) => a - b);
-  const stated = statedResult(target, modelled, measured);
-  return {
-    ...stated,
-    ratio: rounded(apart(measured)),
-    spread: [rounded(apartOf[0]!), rounded(apartOf.at(-1)!)],
-    windows: stepMs.length,
-  };
+  writeResults('scale', results, group);
 }
 
 /** heads and balanced, each against an aligned exchange of padded rows and heads. */
-function predictions(cpSize: number, machine: Machine): Result[] {
+function predictions(cpSize: number, flags: Flags, calibration: Calibration): Result[] {
   const workload: Workload = {
-    rows: numberOf(flags['rows-per-rank']) * cpSize - MISSING_ROWS,
-    qHeads: numberOf(flags.heads),
-    kvHeads: numberOf(flags['kv-heads']),
-    headSize: numberOf(flags['head-size']),
+    rows: flags.rowsPerRank * cpSize - MISSING_ROWS,
+    qHeads: flags.heads,
+    kvHeads: flags.kvHeads,
+    headSize: flags.headSize,
     dtype: 'bf16',
   };
+  const machine = cluster(flags, calibration);
   const peer = predictStep(workload, cpSize, 'padded', machine);
   return (['heads', 'balanced'] as const).map((way) => {
     const { ms, controlMs, bytesPerRank, balance } = predictStep(workload, cpSize, way, machine);
@@ -137,44 +93,27 @@ function predictions(cpSize: number, machine: Machine): Result[] {
   });
 }
 
-/** The cluster that is asked about; agreement takes what it does on this machine, unless flags say otherwise. */
-function cluster({ controlMs, controlMsPerRank }: Calibration): Machine {
+/** The cluster that is asked about: a host for each rank and the owner beside it; processes take the CPU time that they take here. */
+function cluster(flags: Flags, calibration: Calibration): Machine {
   return {
     ranksPerHost: 1,
+    owners: 'beside ranks',
     workersPerHost: 1,
-    workerFlopsPerSecond: numberOf(flags['device-tflops']) * 1e12,
+    workerFlopsPerSecond: flags.deviceTflops * 1e12,
     localSecondsPerByte: 0,
-    linkBytesPerSecond: (numberOf(flags['link-gbit']) * 1e9) / 8,
-    latencySeconds: numberOf(flags['latency-us']) / 1e6,
-    messageSeconds: numberOf(flags['message-us']) / 1e6,
-    controlSeconds: or(flags['control-ms'], controlMs) / 1000,
-    controlSecondsPerRank: or(flags['control-us-per-rank'], controlMsPerRank * 1000) / 1e6,
+    linkBytesPerSecond: (flags.linkGbit * 1e9) / 8,
+    latencySeconds: flags.latencyUs / 1e6,
+    messageSeconds: flags.messageUs / 1e6,
+    control: controlCost(calibration),
   };
 }
 
-function statedCalibration(calibration: Calibration): Result[] {
-  return (Object.keys(INPUTS) as (keyof Calibration)[]).map((key) => {
-    const [name, what, unit] = INPUTS[key];
-    const target = { case: name, what, unit, must: null, ambitious: null, lowerIsBetter: true };
-    return statedResult(target, calibration[key], null);
-  });
-}
-
-function readCalibration(): Calibration {
-  const results = readResults('scale');
-  const read = (key: keyof Calibration): number => {
-    const found = results.find((result) => result.case === INPUTS[key][0]);
-    if (found === undefined)
-      throw new Error(`${INPUTS[key][0]} is not in bench/results/scale.json: measure once`);
-    return found.value;
-  };
-  return {
-    workers: read('workers'),
-    gflopsPerWorker: read('gflopsPerWorker'),
-    localSecondsPerGb: read('localSecondsPerGb'),
-    controlMs: read('controlMs'),
-    controlMsPerRank: read('controlMsPerRank'),
-  };
+/** Which ranks are asked about, and whether to measure, change no result. */
+function isUsual(flags: Flags): boolean {
+  const names = Object.keys(OPTIONS) as (keyof Flags)[];
+  return names.every(
+    (name) => ['ranks', 'measure'].includes(name) || flags[name] === OPTIONS[name].fallback?.value,
+  );
 }
 
 function printPrediction({ case: name, value, peer, ratio, scale }: Result): void {
@@ -184,16 +123,6 @@ function printPrediction({ case: name, value, peer, ratio, scale }: Result): voi
     `[${name}] ${value} ms (agreement ${scale.controlMs}), padded ${peer} ms, ratio ${ratio}; per rank ` +
       `${gigabytes(scale.bytesPerRank)}, padded ${gigabytes(scale.peerBytesPerRank)}; balance ${scale.balance}`,
   );
-}
-
-function numberOf(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new RangeError(`${text} is not a number above 0\n${HELP}`);
-  return value;
-}
-
-function or(text: string | undefined, otherwise: number): number {
-  return text === undefined ? otherwise : numberOf(text);
 }
 
 function rounded(value: number): number {

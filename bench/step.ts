@@ -2,31 +2,26 @@ import { UlyssesError } from '@ulysses/errors';
 import { Aggressor } from './aggressor.js';
 import { BenchCluster } from './cluster.js';
 import { OneProcess } from './one-process.js';
-import { Owners, type StepShape } from './owners.js';
+import { emptyShape, Owners, type StepShape } from './owners.js';
 import { overlap } from './overlap.js';
 import { Peer } from './peer.js';
+import { readCommandLine } from './read-command-line.js';
 import { printResult, quantityResult, ratioResult, writeResults, type Result } from './results.js';
-import { STEP_TARGETS as TARGETS, WARM_UP_STEPS } from './targets.js';
-import { compare, median, type Window } from './windows.js';
+import { STEP_TARGETS as TARGETS } from './targets.js';
+import { alternate, compare, median, repeated, type Window } from './windows.js';
 
 /**
  * Whole steps of four sequence owners on a cluster of four ranks of this host, against PyTorch and gloo doing the same in four
  * processes, and against the same kernels in one process. What is compared alternates, window by window.
- *
- * Run: `npm run bench:setup && npm run bench:step`; with names of cases, only those.
  */
 const RANKS = 4;
 const OWNERS = 4;
 const WINDOWS = 5;
+/** Of either side in one window of `unaligned`: steps differ among themselves by more than it is held to. */
+const STEPS_PER_WINDOW = 3;
 const LONG: StepShape = { rows: 8190, heads: 8, headSize: 64, dtype: 'f32' };
-/** One trainer, at the other end of a link, and heads enough that a rank has several. */
-const OVERLAP = { ranks: RANKS, owners: 1, windows: WINDOWS };
-const HIDDEN: StepShape = { ...LONG, heads: 16 };
 const SMALL: StepShape = { rows: 256, heads: 8, headSize: 64, dtype: 'f32' };
-/** The least that every rank still has a row of. */
-const EMPTY: StepShape = { rows: 4, heads: 4, headSize: 1, dtype: 'f32' };
 
-const wanted = new Set(process.argv.slice(2).filter((argument) => !argument.startsWith('--')));
 const CASES: readonly (readonly [name: string, measure: () => Promise<Result | readonly Result[]>])[] = [
   ['agree', () => agree('agree', 1)],
   ['agree 4 owners', () => agree('agree 4 owners', OWNERS)],
@@ -38,12 +33,22 @@ const CASES: readonly (readonly [name: string, measure: () => Promise<Result | r
   ['unaligned', unaligned],
   ['fairness flood', () => fairness('fairness flood')],
   ['fairness slow', () => fairness('fairness slow')],
-  ['overlap fwd', () => overlap(TARGETS['overlap fwd'], 'forward', HIDDEN, OVERLAP)],
-  ['overlap bwd', () => overlap(TARGETS['overlap bwd'], 'backward', HIDDEN, OVERLAP)],
+  ['overlap fwd', () => overlap('forward', WINDOWS)],
+  ['overlap bwd', () => overlap('backward', WINDOWS)],
 ];
 
+const { wants } = readCommandLine({
+  command: 'npm run bench:step',
+  about: `Whole steps of four sequence owners on a cluster of four ranks of this host, against PyTorch and gloo doing the same in four
+processes (npm run bench:setup first), and against the same kernels in one process. overlap takes root, for a network namespace.
+What is measured goes to bench/results/step.json, and with npm run bench:docs to docs/benchmarks.md.`,
+  takes: 'All of it takes about eight minutes.',
+  options: {},
+  cases: { by: 'name', of: () => CASES.map(([name]) => name) },
+});
+
 for (const [name, measure] of CASES) {
-  if (wanted.size > 0 && !wanted.has(name)) continue;
+  if (!wants(name)) continue;
   const results = [await measure()].flat();
   results.forEach(printResult);
   writeResults('step', results);
@@ -104,7 +109,10 @@ async function overhead(): Promise<Result[]> {
       () =>
         cost(
           () => owners.step(shards),
-          () => ownSeconds() + cluster.cpuSeconds(),
+          () => {
+            const { coordinator, ranks } = cluster.cpuSeconds();
+            return ownSeconds() + coordinator + ranks;
+          },
         ),
       () => cost(() => alone.step(), ownSeconds),
     );
@@ -119,22 +127,23 @@ async function overhead(): Promise<Result[]> {
 
 async function unaligned(): Promise<Result> {
   return await withOwners(OWNERS, async (owners) => {
-    const aligned = { ...LONG, rows: 8192 };
-    const [ours, theirs] = [owners.shards(LONG), owners.shards(aligned)];
-    const windows = await alternate(
-      WINDOWS,
-      async () => (await owners.step(ours)) / LONG.rows,
-      async () => (await owners.step(theirs)) / aligned.rows,
-    );
-    const inMicroseconds = windows.map(({ value, peer }) => ({ value: value * 1000, peer: peer * 1000 }));
-    return ratioResult(TARGETS.unaligned, compare(inMicroseconds));
+    const microsecondsPerToken = (rows: number): (() => Promise<number>) => {
+      const shards = owners.shards({ ...LONG, rows });
+      return async () => {
+        const ms: number[] = [];
+        for (let step = 0; step < STEPS_PER_WINDOW; step++) ms.push(await owners.step(shards));
+        return (1000 * median(ms)) / rows;
+      };
+    };
+    const windows = await alternate(WINDOWS, microsecondsPerToken(LONG.rows), microsecondsPerToken(8192));
+    return ratioResult(TARGETS.unaligned, compare(windows));
   });
 }
 
 async function agree(name: 'agree' | 'agree 4 owners', count: number): Promise<Result> {
   return await withOwners(count, async (owners) => {
-    const shards = owners.shards(EMPTY);
-    await warmUp(owners, shards);
+    const shards = owners.shards(emptyShape(RANKS));
+    await owners.warmUp(shards);
     const window = async (): Promise<number> => {
       const ms: number[] = [];
       for (let i = 0; i < 100; i++) ms.push((await owners.forward(shards)).agreedMs);
@@ -147,7 +156,7 @@ async function agree(name: 'agree' | 'agree 4 owners', count: number): Promise<R
 async function small(): Promise<Result> {
   return await withOwners(1, async (owners) => {
     const shards = owners.shards(SMALL);
-    await warmUp(owners, shards);
+    await owners.warmUp(shards);
     const window = async (): Promise<number> => {
       const began = performance.now();
       for (let i = 0; i < 200; i++) await owners.forward(shards);
@@ -155,11 +164,6 @@ async function small(): Promise<Result> {
     };
     return quantityResult(TARGETS.small, await repeated(WINDOWS, window));
   });
-}
-
-/** Steps until V8 has compiled what a step runs, in every process: what a trainer makes in its first minute. */
-async function warmUp(owners: Owners, shards: ReturnType<Owners['shards']>): Promise<void> {
-  for (let i = 0; i < WARM_UP_STEPS; i++) await owners.forward(shards);
 }
 
 /** From SIGKILL of a rank in the middle of a step to the last owner's error, which must name the rank. */
@@ -229,26 +233,4 @@ async function withOwners<T>(
   } finally {
     await cluster.stop();
   }
-}
-
-/** The first of each warms up, and is dropped. */
-async function alternate<T>(
-  count: number,
-  ours: () => Promise<T>,
-  theirs: () => Promise<T>,
-): Promise<{ readonly value: T; readonly peer: T }[]> {
-  const windows: { readonly value: T; readonly peer: T }[] = [];
-  for (let window = 0; window <= count; window++) {
-    const value = await ours();
-    const peer = await theirs();
-    if (window > 0) windows.push({ value, peer });
-  }
-  return windows;
-}
-
-async function repeated(count: number, measure: () => Promise<number>): Promise<number[]> {
-  await measure();
-  const values: number[] = [];
-  for (let window = 0; window < count; window++) values.push(await measure());
-  return values;
 }

@@ -1,13 +1,15 @@
 """A whole forward and backward from PyTorch tensors, against unaligned Ulysses made of PyTorch and gloo.
 
 Ours: one trainer process and a cluster of 4 ranks. Peer: 4 PyTorch processes (peers/torch_ulysses_step.py). s = 8190,
-h = 8, d = 64, causal. Windows of both sides alternate. Writes bench/results/torch.json.
+h = 8, d = 64, causal. Windows of both sides alternate. Writes bench/results/torch.json. It takes about two
+minutes; with ULYSSES_DATA_PATH=grpcio it measures the same without native code.
 
-Run: `npm run bench:torch`; with ULYSSES_DATA_PATH=grpcio the same without native code.
+Run: `npm run bench:torch`
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -26,7 +28,7 @@ from tests.cluster import running_cluster  # noqa: E402
 from ulysses_torch import UlyssesContextAttention, connect  # noqa: E402
 
 RANKS, ROWS, HEADS, SIZE = 4, 8190, 8, 64
-WINDOWS, REPEATS = 3, 1
+WINDOWS, REPEATS = 5, 1
 #: dtype, must and aim of peer over ours
 TARGETS = {"f32": (torch.float32, 1.0, 1.4), "bf16": (torch.bfloat16, 1.5, 2.2)}
 
@@ -76,6 +78,15 @@ def measure(attention: UlyssesContextAttention, dtype: torch.dtype, repeats: int
 
 
 def main() -> None:
+    cases = "cases: " + ", ".join(f"torch {name}" for name in TARGETS)
+    parser = argparse.ArgumentParser(
+        "npm run bench:torch --",
+        description=__doc__,
+        epilog=cases,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.parse_args()
     results = []
     with running_cluster(RANKS) as cluster, connect(cluster.address) as connection:
         attention = UlyssesContextAttention(None, connection, causal=True)

@@ -1,20 +1,32 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { switchOption } from '@ulysses/runtime';
 import { format, resolveConfig } from 'prettier';
+import { readCommandLine } from './read-command-line.js';
 import { meets, readResults, type Result } from './results.js';
 import { scaleSection } from './scale-section.js';
 
-/**
- * Writes `docs/benchmarks.md` from `bench/results`: the page holds no number that a bench did not write. With --check, fails
- * when the page says something else.
- */
+/** Writes `docs/benchmarks.md` from `bench/results`: the page holds no number that a bench did not write. */
 const PAGE = fileURLToPath(new URL('../../docs/benchmarks.md', import.meta.url));
+
+const { flags } = readCommandLine({
+  command: 'npm run bench:docs',
+  about: 'Writes docs/benchmarks.md from bench/results. It measures nothing.',
+  takes: 'It takes a second.',
+  options: {
+    check: switchOption({
+      flag: 'check',
+      env: null,
+      help: 'Writes nothing, and exits with 1 when the page says something else.',
+    }),
+  },
+});
 
 const HEAD = `# Benchmarks
 
 Generated from [\`bench/results\`](../bench/results) by \`npm run bench:docs\`; do not edit.
 
-Every case compares in windows that alternate between the two sides, on one machine, in one run. A number is the median of the
+Every case compares in at least five windows that alternate between the two sides, on one machine, in one run. A number is the median of the
 windows, and the spread is the least and the most of them: of the ratio where there is one, else of the value. _must_ is what the
 case is held to, _aim_ what we would like. A case that misses stays in the table.
 `;
@@ -47,6 +59,8 @@ const NOTES = `
 - **overlap**: the cluster is in a network namespace of its own, behind the kernel's token bucket at both ends of a link, of a rate that makes
   transfer about as long as compute. _Transfer_ is the pass with a mask that shows each row its own key only: the same rows travel. _Compute_ is what the
   pass with the causal mask takes longer than that one without a limit. Hidden is the sum of both less the pass that does both, over the smaller.
+  _limiter_ is the CPU time of trainer, cluster and the kernel's interrupts, in which the bucket works, while rows pass under the limit, less that of
+  the same rows without it, over the time of the former. So it counts all that a limit changes: smaller packets and more waiting too.
 - **Load** is the machine's load average when a case ended. Where it is more than the case's own processes, other work ran beside: then
   times are too long. \`overhead\` compares CPU time, because Linux gives several processes more of a busy machine than one.
 `;
@@ -63,7 +77,7 @@ const scalePlace = `on ${scalePlaces.machines.join('; ')}, at ${scalePlaces.comm
 const scale = scaleSection(scaleResults, scalePlace, table);
 const text = `${HEAD}\n${[...sections, scale].join('\n')}${NOTES}`;
 const page = await format(text, { ...(await resolveConfig(PAGE)), filepath: PAGE });
-if (!process.argv.includes('--check')) writeFileSync(PAGE, page);
+if (!flags.check) writeFileSync(PAGE, page);
 else if (readFileSync(PAGE, 'utf8') !== page) {
   console.error('docs/benchmarks.md is not what bench/results say; run: npm run bench:docs');
   process.exitCode = 1;

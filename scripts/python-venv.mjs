@@ -1,10 +1,4 @@
-// Makes a Python environment of exact versions, once, and prints the path of its python.
-//
-//   node scripts/python-venv.mjs         what packages/torch/requirements/torch.txt lists
-//   node scripts/python-venv.mjs base    the same without PyTorch
-//   node scripts/python-venv.mjs base -m pytest packages/torch/tests/client      runs its python instead
-//   node scripts/python-venv.mjs base --native -m pytest ...                     with ulysses_native on its path
-//
+// Makes a Python environment of exact versions, once, and prints the path of its python: `npm run bench:setup`.
 // It lies in ULYSSES_CACHE, or ~/.cache/ulysses, under a name made from the listed versions and the interpreter: clones of
 // this repository share it, and a changed list makes another. So does ulysses_native, under a name made from its sources.
 import { spawnSync } from 'node:child_process';
@@ -14,14 +8,26 @@ import { homedir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+const HELP = `Usage: node scripts/python-venv.mjs [torch|base] [[--native] ARGUMENT...]
+
+Makes a Python environment of exact versions, once, which takes a minute and downloads PyTorch, and prints the path of its python.
+
+  node scripts/python-venv.mjs              what packages/torch/requirements/torch.txt lists
+  node scripts/python-venv.mjs base         the same without PyTorch
+  node scripts/python-venv.mjs base -m pytest packages/torch/tests/client
+                                            runs its python instead
+  node scripts/python-venv.mjs base --native -m pytest ...
+                                            with ulysses_native on its path`;
+
 const REQUIREMENTS = resolve(import.meta.dirname, '../packages/torch/requirements');
+const ENVIRONMENTS = ['torch', 'base'];
 const NATIVE = resolve(import.meta.dirname, '../packages/native');
 const PIP_INSTALL = ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet'];
 const OLDEST_PYTHON = [3, 10];
 const OLDEST_NATIVE_PYTHON = [3, 11];
 
 /** Path of the environment's python; what it prints while it installs goes to standard error. */
-export function pythonOf(name = 'torch') {
+export function pythonOf(name) {
   const interpreter = process.env.ULYSSES_PYTHON ?? 'python3';
   const version = versionOf(interpreter);
   const lists = name === 'base' ? ['base'] : ['base', name];
@@ -104,7 +110,15 @@ function run(command, args, hint) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [name, ...rest] = process.argv.slice(2);
+  const [name = 'torch', ...rest] = process.argv.slice(2);
+  if (name === '--help' || name === '-h') {
+    console.log(HELP);
+    process.exit(0);
+  }
+  if (!ENVIRONMENTS.includes(name)) {
+    console.error(`environment is ${name}, expected one of ${ENVIRONMENTS.join(', ')}`);
+    process.exit(2);
+  }
   const native = rest[0] === '--native';
   const programArguments = native ? rest.slice(1) : rest;
   try {

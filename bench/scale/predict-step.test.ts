@@ -1,19 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { fitLine } from './fit-line.js';
-import type { Machine } from './machine.js';
+import { fitCost } from './fit-line.js';
+import { controlSeconds, type Machine } from './machine.js';
 import { predictStep } from './predict-step.js';
 import { padded, type Workload } from './workload.js';
 
 const MACHINE: Machine = {
   ranksPerHost: 1,
+  owners: 'beside ranks',
   workersPerHost: 1,
   workerFlopsPerSecond: 1e12,
   localSecondsPerByte: 0,
   linkBytesPerSecond: 1e9,
   latencySeconds: 1e-5,
   messageSeconds: 1e-6,
-  controlSeconds: 1e-3,
-  controlSecondsPerRank: 1e-4,
+  control: {
+    coordinator: { base: 1e-3, slope: 1e-4 },
+    rank: { base: 2e-3, slope: 1e-5 },
+    owner: { base: 3e-3, slope: 1e-6 },
+  },
 };
 
 function workload(rows: number, qHeads: number, kvHeads: number): Workload {
@@ -60,11 +64,34 @@ describe('a step', () => {
     expect(balanced!.ms).toBeLessThan(heads!.ms);
   });
 
-  it('says how much of it is agreement', () => {
-    expect(predictStep(workload(64, 4, 4), 4, 'heads', MACHINE).controlMs).toBeCloseTo(2 * (1.4 + 0.06), 9);
+  it('says how much of it is agreement: what coordinator, rank and owner take in turn, and six hops', () => {
+    const inTurn = 1 + 8 * 0.1 + (2 + 4 * 0.01) + (3 + 4 * 0.001);
+    expect(predictStep(workload(64, 4, 4), 4, 'heads', MACHINE).controlMs).toBeCloseTo(
+      2 * (inTurn + 0.06),
+      9,
+    );
+  });
+
+  it('is agreed upon through the cores that all processes share, where they share them', () => {
+    const machine = { ...MACHINE, ranksPerHost: Infinity, workersPerHost: 2 };
+    const [few, many] = [2, 16].map(
+      (cpSize) => controlSeconds(machine, cpSize, cpSize) - 6 * MACHINE.latencySeconds,
+    );
+    // Two of each keep two cores busy for 5.7 ms, and one after the other takes longer; sixteen of each do not.
+    expect(few).toBeCloseTo((1 + 4 * 0.1 + (2 + 2 * 0.01) + (3 + 2 * 0.001)) / 1000, 9);
+    expect(many).toBeCloseTo((1 + 32 * 0.1 + 16 * (2 + 16 * 0.01) + 16 * (3 + 16 * 0.001)) / 1000 / 2, 9);
   });
 });
 
-it('a line through points that lie on one has their slope and their start', () => {
-  expect(fitLine([2, 4, 8, 16].map((x) => ({ x, y: 3 + 0.5 * x })))).toEqual({ base: 3, slope: 0.5 });
+describe('a line of cost', () => {
+  const fit = (...y: number[]) => fitCost([2, 4, 8].map((x, i) => ({ x, y: y[i]! })));
+
+  it('through points that lie on one has their slope and their start', () => {
+    expect(fit(4, 5, 7)).toEqual({ base: expect.closeTo(3, 9), slope: expect.closeTo(0.5, 9) });
+  });
+
+  it('does not fall, and does not begin below nothing', () => {
+    expect(fit(7, 5, 3)).toEqual({ base: 5, slope: 0 });
+    expect(fit(0, 4, 12)).toEqual({ base: 0, slope: expect.closeTo(112 / 84, 9) });
+  });
 });

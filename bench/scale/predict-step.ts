@@ -14,8 +14,15 @@ export interface PredictedStep {
   readonly balance: number;
 }
 
-export function predictStep(workload: Workload, cpSize: number, way: Way, machine: Machine): PredictedStep {
-  const plan = planOf(workload, cpSize, way);
+/** The rows lie with as many owners as ranks, unless it is said how many there are. */
+export function predictStep(
+  workload: Workload,
+  cpSize: number,
+  way: Way,
+  machine: Machine,
+  owners = cpSize,
+): PredictedStep {
+  const plan = planOf(workload, cpSize, way, owners);
   const passes = (['forward', 'backward'] as const).map((pass) =>
     simulatePass(passWork(plan, pass), machine),
   );

@@ -4,17 +4,18 @@ import type { Machine } from './machine.js';
 import { passWork } from './pass-work.js';
 import { simulatePass } from './simulate-pass.js';
 
+const NOTHING = { base: 0, slope: 0 };
 /** Everything at once: each test takes away what it is not about. */
 const FREE: Machine = {
   ranksPerHost: 1,
+  owners: 'beside ranks',
   workersPerHost: 1,
   workerFlopsPerSecond: Infinity,
   localSecondsPerByte: 0,
   linkBytesPerSecond: Infinity,
   latencySeconds: 0,
   messageSeconds: 0,
-  controlSeconds: 0,
-  controlSecondsPerRank: 0,
+  control: { coordinator: NOTHING, rank: NOTHING, owner: NOTHING },
 };
 
 function planOf(cpSize: number, changes: Partial<StepSpec> = {}): Plan {
@@ -123,11 +124,23 @@ describe('the time of a pass', () => {
     expect(both).toBeLessThan(carried + computed - 0.5 * Math.min(carried, computed));
   });
 
-  it('grows with the number of ranks by what agreement takes of each', () => {
-    const machine = { ...FREE, controlSeconds: 2, controlSecondsPerRank: 0.25 };
+  it('grows with ranks and owners by what each takes of the coordinator', () => {
+    const machine = { ...FREE, control: { ...FREE.control, coordinator: { base: 2, slope: 0.25 } } };
     expect(simulatePass(passWork(planOf(8), 'forward'), machine)).toMatchObject({
-      seconds: 4,
-      controlSeconds: 4,
+      seconds: 6,
+      controlSeconds: 6,
     });
+  });
+
+  it('is every byte over one link, each way, when the owner is apart from ranks of one host', () => {
+    const plan = planOf(4, { qSplits: [256], kvSplits: [256] });
+    const { ownersToRanks, ranksToOwners } = stepBytes(plan, 'forward');
+    const machine = { ...FREE, ranksPerHost: Infinity, owners: 'apart', linkBytesPerSecond: 1000 } as const;
+    const { seconds } = simulatePass(passWork(plan, 'forward'), machine);
+    // Units return while others are sent, so the ways overlap; the last unit of a rank returns when all has come.
+    expect(seconds).toBeGreaterThan(ownersToRanks / 1000);
+    expect(seconds).toBeLessThan((ownersToRanks + ranksToOwners) / 1000);
+    const beside = { ...machine, owners: 'beside ranks' } as const;
+    expect(simulatePass(passWork(plan, 'forward'), beside).seconds).toBe(0);
   });
 });

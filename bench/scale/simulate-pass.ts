@@ -64,7 +64,8 @@ class Simulation {
   constructor(work: PassWork, machine: Machine) {
     this.#work = work;
     this.#machine = machine;
-    const hosts = Math.max(1, Math.ceil(work.cpSize / machine.ranksPerHost));
+    const rankHosts = Math.max(1, Math.ceil(work.cpSize / machine.ranksPerHost));
+    const hosts = rankHosts + (machine.owners === 'apart' ? 1 : 0);
     this.#hosts = Array.from({ length: hosts }, () => ({
       outgoing: [],
       turn: 0,
@@ -86,14 +87,14 @@ class Simulation {
 
   run(): SimulatedPass {
     const { cpSize, inputs } = this.#work;
-    inputs.forEach((messages, owner) => this.#send(0, this.#hostOf(owner % cpSize), messages, true));
+    inputs.forEach((messages, owner) => this.#send(0, this.#hostOfOwner(owner), messages, true));
     for (let rank = 0; rank < cpSize; rank++) this.#events.add(0, this.#hosts.length + rank);
     for (; this.#events.size > 0; this.#count++) {
       const { time, event } = this.#events.take();
       if (event < this.#hosts.length) this.#sendNext(time, event);
       else this.#advance(time, event - this.#hosts.length);
     }
-    const control = controlSeconds(this.#machine, cpSize);
+    const control = controlSeconds(this.#machine, cpSize, inputs.length);
     return {
       seconds: control + this.#endsAt,
       controlSeconds: control,
@@ -105,6 +106,11 @@ class Simulation {
 
   #hostOf(rank: number): number {
     return Math.floor(rank / this.#machine.ranksPerHost);
+  }
+
+  #hostOfOwner(owner: number): number {
+    const { cpSize } = this.#work;
+    return this.#machine.owners === 'apart' ? this.#hosts.length - 1 : this.#hostOf(owner % cpSize);
   }
 
   #send(time: number, host: number, messages: Messages, toRanks: boolean): void {
@@ -121,7 +127,7 @@ class Simulation {
     const { messages, toRanks, next } = from.outgoing[from.turn]!;
     const { latencySeconds, linkBytesPerSecond, localSecondsPerByte, messageSeconds } = this.#machine;
     const [to, bytes] = [messages.to[next]!, messages.bytes[next]!];
-    const destination = this.#hostOf(to % this.#work.cpSize);
+    const destination = toRanks ? this.#hostOf(to) : this.#hostOfOwner(to);
     let arrivesAt: number;
     let freeAt = time;
     if (destination === host) {

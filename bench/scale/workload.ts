@@ -1,6 +1,6 @@
 import { createPlan, splitSizes, type Plan, type StepSpec } from '@ulysses/plan';
 
-/** One causal sequence over as many owners as ranks. */
+/** One causal sequence. */
 export interface Workload {
   readonly rows: number;
   readonly qHeads: number;
@@ -16,9 +16,9 @@ export interface Workload {
 export const WAYS = ['padded', 'heads', 'balanced'] as const;
 export type Way = (typeof WAYS)[number];
 
-export function planOf(workload: Workload, cpSize: number, way: Way): Plan {
+export function planOf(workload: Workload, cpSize: number, way: Way, owners: number): Plan {
   const { rows, qHeads, kvHeads, headSize, dtype } = way === 'padded' ? padded(workload, cpSize) : workload;
-  const splits = splitSizes(rows, cpSize);
+  const splits = splitSizes(rows, owners);
   const spec: StepSpec = {
     dtype,
     layout: 'sbhd',

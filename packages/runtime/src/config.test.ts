@@ -59,6 +59,15 @@ describe('resolveConfig', () => {
     expect(resolve([...argv, '--input', 'x'])).toEqual({ ...DEFAULTS, input: 'x', ...expected });
   });
 
+  it('reads an option without a variable from its flag alone', () => {
+    const options = { only: integerOption({ flag: 'only', env: null, help: 'By flag.' }) };
+    expect(resolveConfig(options, { argv: ['--only', '3'], env: {} })).toEqual({ only: 3 });
+    expect(() => resolveConfig(options, { argv: [], env: { ONLY: '3', null: '3' } })).toThrow(
+      '--only is missing, expected an integer, at least 0',
+    );
+    expect(helpText(options)).toBe('  --only N\n      By flag. [required]');
+  });
+
   it('reads a switch from a variable', () => {
     expect(resolve(['--input', 'x'], { PRETTY: '1' }).pretty).toBe(true);
     expect(resolve(['--input', 'x', '--no-pretty'], { PRETTY: '1' }).pretty).toBe(false);

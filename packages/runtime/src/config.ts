@@ -34,8 +34,9 @@ export function resolveConfig<Set extends Options>(
   const problems: string[] = [];
   const flags = readFlags(options, argv, problems);
   const values = Object.entries(options).map(([name, option]) => {
-    const text = flags.get(option.flag) ?? (env[option.env] === '' ? undefined : env[option.env]);
-    const source = flags.has(option.flag) ? `--${option.flag}` : option.env;
+    const variable = option.env === null ? undefined : env[option.env];
+    const text = flags.get(option.flag) ?? (variable === '' ? undefined : variable);
+    const source = option.env === null || flags.has(option.flag) ? `--${option.flag}` : option.env;
     return [name, value(option, text, source, problems)] as const;
   });
   const config = Object.fromEntries(values) as Config<Set>;
@@ -71,11 +72,9 @@ function found<Set extends Options>(check: Check<Set>, config: Config<Set>): rea
 export function helpText(options: Options): string {
   const rows = Object.values(options).map((option) => {
     const { flag, valueName, help, env, fallback } = option;
+    const otherwise = fallback === null ? 'required' : `default: ${fallback.text}`;
     const left = valueName === null ? `--[no-]${flag}` : `--${flag} ${valueName}`;
-    return [
-      left,
-      `${help} [${env}; ${fallback === null ? 'required' : `default: ${fallback.text}`}]`,
-    ] as const;
+    return [left, `${help} [${env === null ? '' : `${env}; `}${otherwise}]`] as const;
   });
   return rows.map(([left, right]) => `  ${left}\n${wrap(right, 90, '      ')}`).join('\n');
 }
@@ -88,7 +87,8 @@ function value(
 ): unknown {
   if (text === undefined) {
     if (option.fallback !== null) return option.fallback.value;
-    problems.push(`--${option.flag} is missing, expected ${option.expected} (or set ${option.env})`);
+    const or = option.env === null ? '' : ` (or set ${option.env})`;
+    problems.push(`--${option.flag} is missing, expected ${option.expected}${or}`);
     return undefined;
   }
   const parsed = option.parse(text);
@@ -108,7 +108,7 @@ function readFlags(options: Options, argv: readonly string[], problems: string[]
     const name = negated ? written.slice(3) : (written ?? '');
     const option = known.get(name);
     if (option === undefined) {
-      problems.push(`${describe(argument)} is not an option, expected one of ${listFlags(options)}`);
+      problems.push(`${describe(argument)} is not an option, expected ${listFlags(options)}`);
       continue;
     }
     const isSwitch = option.valueName === null;
@@ -121,9 +121,8 @@ function readFlags(options: Options, argv: readonly string[], problems: string[]
 }
 
 function listFlags(options: Options): string {
-  return Object.values(options)
-    .map(({ flag }) => `--${flag}`)
-    .join(', ');
+  const flags = Object.values(options).map(({ flag }) => `--${flag}`);
+  return flags.length === 0 ? 'none' : `one of ${flags.join(', ')}`;
 }
 
 function wrap(text: string, columns: number, indent: string): string {

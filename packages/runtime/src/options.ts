@@ -5,8 +5,8 @@ import { describe } from '@ulysses/errors';
 export interface Option<T> {
   /** Without the dashes, as in `context-parallel-size`. */
   readonly flag: string;
-  /** Environment variable. */
-  readonly env: string;
+  /** Environment variable; null: none, a flag is all there is. */
+  readonly env: string | null;
   /** One sentence for `--help`. */
   readonly help: string;
   /** What stands for the value in `--help`; null: a switch, which needs none. */
@@ -21,7 +21,7 @@ export interface Option<T> {
 interface Naming {
   readonly flag: string;
   /** Default: the flag in capitals with underscores. */
-  readonly env?: string;
+  readonly env?: string | null;
   readonly help: string;
 }
 
@@ -163,7 +163,7 @@ function option<T>(
   parse: (text: string) => T | null,
 ): Option<T> {
   const { flag, help } = spec;
-  const env = spec.env ?? flag.toUpperCase().replaceAll('-', '_');
+  const env = spec.env === undefined ? flag.toUpperCase().replaceAll('-', '_') : spec.env;
   const fallback =
     spec.default === undefined ? null : { value: spec.default, text: defaultText(spec.default) };
   return { flag, env, help, valueName, parse, expected, fallback };
