@@ -42,7 +42,8 @@ export class Owners {
     return new Owners(
       await Promise.all(
         Array.from({ length: count }, (_, ownerIndex) =>
-          connect({ address, session, ownerIndex, ownerCount: count, job, maxReplays }),
+          // Whatever is dialled was started by this bench.
+          connect({ address, insecure: true, session, ownerIndex, ownerCount: count, job, maxReplays }),
         ),
       ),
     );

@@ -53,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", nargs="+", type=Path, help="text files, or folders of them")
     parser.add_argument("--address", default=os.environ.get("ULYSSES_ADDRESS", "127.0.0.1:7100"))
+    parser.add_argument("--insecure", action="store_true", help="dial beyond loopback in plaintext")
     parser.add_argument("--model", choices=sorted(CONFIGS), default="llama")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=2)
@@ -66,7 +67,7 @@ def main() -> None:
     chosen = random.Random(0)
     data = [batch_of(chosen.choices(pool, k=options.batch)) for _ in range(options.steps)]
 
-    with ulysses_torch.connect(options.address, job="hf-train") as cluster:
+    with ulysses_torch.connect(options.address, job="hf-train", insecure=options.insecure) as cluster:
         ulysses_torch.register_transformers(cluster)
         torch.manual_seed(0)
         models: list[Any] = [

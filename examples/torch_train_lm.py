@@ -102,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", nargs="+", type=Path, help="text files, or folders of them")
     parser.add_argument("--address", default=os.environ.get("ULYSSES_ADDRESS", "127.0.0.1:7100"))
+    parser.add_argument("--insecure", action="store_true", help="dial beyond loopback in plaintext")
     parser.add_argument("--job", default="torch-train-lm")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--max-length", type=int, default=1021, help="longest sequence, in bytes")
@@ -114,7 +115,7 @@ def main() -> None:
     if not pool:
         parser.error("texts: no bytes to train on")
     data = random.Random(options.seed).choices(pool, k=options.steps)
-    with ulysses_torch.connect(options.address, job=options.job) as cluster:
+    with ulysses_torch.connect(options.address, job=options.job, insecure=options.insecure) as cluster:
         attention = UlyssesContextAttention(
             None, cluster, gather_size_calculator=DynamicGatherSizeCalculator(), causal=True
         )

@@ -96,6 +96,7 @@ describe.skipIf(reason !== null)(
     it('serve a trainer on another host: its step is that of the reference', async () => {
       const call = {
         address: 'coordinator:7100',
+        insecure: true,
         session: 'compose',
         ownerIndex: 0,
         ownerCount: 1,

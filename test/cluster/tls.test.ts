@@ -1,3 +1,4 @@
+import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -6,12 +7,18 @@ import type { UlyssesError } from '@ulysses/errors';
 import { toUlyssesError } from '@ulysses/errors';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { certificates } from '../support/certificates.js';
-import { startCluster, startProcess, tlsFlags, type TestCluster } from '../support/cluster.js';
+import {
+  startCluster,
+  startCoordinator,
+  startProcess,
+  tlsFlags,
+  type TestCluster,
+} from '../support/cluster.js';
 import { stepInputs } from '../support/step-inputs.js';
 
 const INPUTS = stepInputs({ rows: 64, batch: 1, qHeads: 6, kvHeads: 2, headSize: 16 }, 5);
-/** A wrong certificate is to be told within this. */
-const TOLD_WITHIN_MS = 5000;
+/** New certificates are looked at once a second. */
+const GIVE_UP_MS = 10_000;
 const CLI = new URL('../../services/cli/dist/main.js', import.meta.url).pathname;
 
 /** Ranks and trainers dial by TCP: unix sockets have no certificates. */
@@ -42,7 +49,7 @@ async function step(connection: Cluster): Promise<'done' | UlyssesError> {
 }
 
 describe('a trainer', () => {
-  it('with wrong certificates hears UNAUTHENTICATED and what is wrong, within five seconds', async () => {
+  it('with wrong certificates hears UNAUTHENTICATED and what is wrong', async () => {
     const files = await certificates();
     const { address } = await clusterWith(files.member);
     const pretender = { ...files.stranger, ca: files.member.ca };
@@ -53,11 +60,9 @@ describe('a trainer', () => {
       [files.expired, "it does not accept this process's certificate"],
       [{ ...files.other, serverName: 'ulysses.internal' }, 'ulysses.internal'],
     ] as const) {
-      const began = performance.now();
       const error = await step(await trainer(address, tls));
       expect(error).toMatchObject({ code: 'UNAUTHENTICATED' });
       expect((error as UlyssesError).message).toContain(reason);
-      expect(performance.now() - began).toBeLessThan(TOLD_WITHIN_MS);
     }
     expect(await step(await trainer(address, files.other))).toBe('done');
     expect(await step(await trainer(address, files.other, 'relay'))).toBe('done');
@@ -89,8 +94,7 @@ describe('certificates of a running cluster', () => {
     expect(await step(old)).toBe('done');
 
     put(files.stranger);
-    // Looked at once a second by control ports, by tensor ports with the next connection.
-    const giveUpAt = performance.now() + TOLD_WITHIN_MS;
+    const giveUpAt = performance.now() + GIVE_UP_MS;
     let outcome = await step(await trainer(address, files.stranger));
     while (outcome !== 'done' && performance.now() < giveUpAt)
       outcome = await step(await trainer(address, files.stranger));
@@ -117,5 +121,40 @@ describe('a port that others could reach', () => {
       onTestFinished(() => void child.kill('SIGTERM'));
       expect(firstLine.controlAddress).toMatch(/^127\.0\.0\.1:/);
     }
+  });
+});
+
+/** Linux takes the address for this host. It is no loopback address, and so stands for those beyond. */
+describe.runIf(process.platform === 'linux')('an address beyond loopback', () => {
+  const beyond = (address: string): string => address.replace('127.0.0.1', '0.0.0.0');
+  const refused = /CONFIG: .*is "0\.0\.0\.0:\d+", expected a loopback address.*--tls-cert.*--insecure/s;
+
+  it('is dialled by a trainer in plaintext only when it says that this is meant', async () => {
+    const { address } = await clusterWith(null);
+    const options = { address: beyond(address), transport: 'tcp' } as const;
+    await expect(connect(options)).rejects.toMatchObject({
+      code: 'CONFIG',
+      details: { field: 'address', value: options.address, expected: 'a loopback address, TLS, or insecure' },
+    });
+    const connection = await connect({ ...options, insecure: true });
+    onTestFinished(() => connection.close());
+    expect(await step(connection)).toBe('done');
+  });
+
+  it('and by a command and a rank', async () => {
+    const { address, stop } = await startCoordinator(1);
+    onTestFinished(stop);
+    const status = (...flags: readonly string[]): SpawnSyncReturns<string> =>
+      spawnSync(process.execPath, [CLI, 'status', '--address', beyond(address), ...flags], {
+        encoding: 'utf8',
+      });
+    expect(status()).toMatchObject({ status: 2, stderr: expect.stringMatching(refused) });
+    expect(status('--insecure')).toMatchObject({ status: 0 });
+
+    const rank = [CLI, 'rank', '--rendezvous', beyond(address)];
+    await expect(startProcess(rank)).rejects.toThrow(refused);
+    const { child, firstLine } = await startProcess([...rank, '--insecure']);
+    onTestFinished(() => void child.kill('SIGTERM'));
+    expect(firstLine.ready).toBe(true);
   });
 });

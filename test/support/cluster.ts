@@ -72,7 +72,7 @@ export class TestCluster {
     this.address = ready.address ?? '';
     this.coordinatorPid = ready.coordinator?.pid ?? 0;
     this.#ranks = ready.ranks ?? [];
-    this.#coordinator = connectCoordinator(this.address, tls);
+    this.#coordinator = connectCoordinator(this.address, { tls });
   }
 
   pidOf(rank: number): number {

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, UlyssesContextAttention } from '@ulysses/client';
 import { UlyssesError } from '@ulysses/errors';
+import type { PlaneCounters } from '@ulysses/native';
 import { shardOf, stepInputs, type InputShape } from './step-inputs.js';
 import { toForm, type TensorForm } from './tensor-forms.js';
 
@@ -20,12 +21,14 @@ export interface TrainerCall {
   readonly form: TensorForm;
   readonly lengths: readonly number[];
   readonly deadlineMs: number;
+  /** The cluster is beyond loopback, without TLS. @default false */
+  readonly insecure?: boolean;
 }
 
 /** How it went. */
 export interface TrainerAnswer {
-  /** Of forward and backward, or until the failure. */
-  readonly ms: number;
+  /** Of its links, when it was done. */
+  readonly counters: PlaneCounters;
   readonly error: { readonly code: string; readonly message: string; readonly details: object } | null;
   readonly out: Float32Array;
   readonly dq: Float32Array;
@@ -64,8 +67,8 @@ export async function runTrainers(
 
 /** The program of the process. */
 async function train(call: TrainerCall): Promise<TrainerAnswer> {
-  const { address, session, ownerIndex, ownerCount, deadlineMs, lengths } = call;
-  const connection = await connect({ address, session, ownerIndex, ownerCount, deadlineMs });
+  const { address, session, ownerIndex, ownerCount, deadlineMs, insecure = false, lengths } = call;
+  const connection = await connect({ address, session, ownerIndex, ownerCount, deadlineMs, insecure });
   const inputs = stepInputs(call.shape, call.seed);
   const [q, k, v, dout] = [inputs.q, inputs.k, inputs.v, inputs.dout].map((tensor) =>
     toForm(shardOf(tensor, call.begin, call.end), call.form),
@@ -73,20 +76,20 @@ async function train(call: TrainerCall): Promise<TrainerAnswer> {
   const go = once(process, 'message');
   process.send?.('ready');
   await go;
-  const startedAt = performance.now();
-  const elapsed = (): number => performance.now() - startedAt;
   const nothing = new Float32Array(0);
   try {
     const attention = new UlyssesContextAttention(null, connection, { causal: true });
     const step = await attention.forward(q!, k!, v!, { attentionMaskLengths: lengths });
     const { dq, dk, dv } = await step.backward(dout!);
     const [out, ...gradients] = [step.out, dq, dk, dv].map(({ data }) => Float32Array.from(data));
-    return { ms: elapsed(), error: null, out: out!, dq: gradients[0]!, dk: gradients[1]!, dv: gradients[2]! };
+    const { counters } = connection.plane;
+    return { counters, error: null, out: out!, dq: gradients[0]!, dk: gradients[1]!, dv: gradients[2]! };
   } catch (thrown) {
     if (!(thrown instanceof UlyssesError)) throw thrown;
     const { code, message, details } = thrown;
+    const { counters } = connection.plane;
     return {
-      ms: elapsed(),
+      counters,
       error: { code, message, details },
       out: nothing,
       dq: nothing,

@@ -52,8 +52,9 @@ async function trainOnCluster(
   address: string,
   signal: AbortSignal,
 ): Promise<StepResult[]> {
-  const { route, shape, form } = options;
-  const attention = await connectClusterAttention(address, route, shape, form, announceOnce());
+  const { route, insecure, shape, form } = options;
+  const connection = { address, route, insecure, onReplay: announceOnce() };
+  const attention = await connectClusterAttention(connection, shape, form);
   try {
     return await trainAll(options, chunks, attention, signal, (result) => {
       print(progressLine(result, options.steps, options.shape.heads));

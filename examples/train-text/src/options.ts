@@ -16,6 +16,8 @@ export interface Options {
   readonly form: AttentionForm;
   readonly compare: boolean;
   readonly route: Route;
+  /** The cluster may be dialled in plaintext beyond loopback. */
+  readonly insecure: boolean;
   readonly cluster: ClusterChoice;
 }
 
@@ -39,6 +41,7 @@ interface Flags {
   readonly contextParallelAlgo?: string;
   readonly contextParallelKvCachePolicy?: string;
   readonly address?: string;
+  readonly insecure?: true;
   readonly route: Route;
   readonly keepServing?: true;
   readonly compare: boolean;
@@ -90,6 +93,7 @@ export function parseOptions(argv: readonly string[]): Options {
         'keepServing',
       ]),
     )
+    .option('--insecure', 'dial that cluster in plaintext beyond loopback: the network is trusted')
     .addOption(
       new Option('--route <route>', 'how rows travel: through one rank, or straight to every rank')
         .choices(ROUTES)
@@ -143,6 +147,7 @@ function resolve(flags: Flags): Options {
     threads,
     compare,
     route,
+    insecure: flags.insecure ?? false,
     shape: { layers, heads, kvHeads, headSize, maxLength },
     form: { dtype, layout, window: flags.window ?? null },
     cluster:

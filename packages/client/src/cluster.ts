@@ -11,7 +11,13 @@ import {
 } from '@ulysses/exchange';
 import { DerivedFromPlans, KnownPlans } from '@ulysses/plan';
 import { Coordinators, type CallOptions, type CoordinatorClient, type StepKey } from '@ulysses/rpc';
-import { deadlineSignal, orAborted, type TlsFiles } from '@ulysses/runtime';
+import {
+  LEAST_SILENT_PEER_MS,
+  SILENT_PEER_MS,
+  deadlineSignal,
+  orAborted,
+  type ConnectionOptions,
+} from '@ulysses/runtime';
 import { RankLinks } from './rank-links.js';
 
 /** How long closing waits for releases that are under way. */
@@ -25,7 +31,7 @@ export interface ClusterWarning {
   readonly message: string;
 }
 
-export interface ConnectOptions {
+export interface ConnectOptions extends ConnectionOptions {
   /** `host:port` of the coordinator, or of several with commas between them: one leads, and is found. */
   readonly address: string;
   /** Name of the training job; many jobs share one cluster. @default 'default' */
@@ -46,8 +52,6 @@ export interface ConnectOptions {
    * `unix` only those. Others are always TCP. @default 'auto'
    */
   readonly transport?: Transport;
-  /** PEM files of mutual TLS, for the coordinator and for ranks that are dialled by TCP; null: plaintext. @default null */
-  readonly tls?: TlsFiles | null;
   /**
    * Size of the memory that those ranks read in place; 0 for none. Connections of one process have it together: the first one
    * decides, and a later one that asks for another size is warned. @default 256 MiB, of which only what is used is touched
@@ -101,15 +105,18 @@ export class Cluster {
   }
 
   static async open(options: ResolvedConnectOptions): Promise<Cluster> {
+    const coordinators = new Coordinators(options.address, options);
     const lost: { listener: ((link: string, reason: string) => void) | null } = { listener: null };
     const plane = await ExchangePlane.open({
       listen: null,
       transport: options.transport,
       tls: options.tls,
+      insecure: options.insecure,
+      silentPeerMs: options.silentPeerMs,
       sharedBytes: options.sharedBytes,
       onLinkLost: (link, reason) => lost.listener?.(link, reason),
     });
-    return new Cluster(options, new Coordinators(options.address, options.tls), (listener) => {
+    return new Cluster(options, coordinators, (listener) => {
       lost.listener = listener;
       return plane;
     });
@@ -199,7 +206,8 @@ export class Cluster {
  * Connects to a cluster. The coordinator is called at the first step, so this succeeds even while the cluster starts.
  *
  * @throws SHAPE_MISMATCH for an owner index outside the owner count, or several owners without a session name; UNSUPPORTED for another route or transport;
- * CONFIG for an address that is none, or TLS files that cannot be used.
+ * CONFIG for an address that is none, or beyond loopback without `tls` or `insecure`, TLS files that cannot be used, and a `silentPeerMs`
+ * in which no peer could answer.
  */
 export async function connect(options: ConnectOptions): Promise<Cluster> {
   const { ownerIndex = 0, ownerCount = 1 } = options;
@@ -215,6 +223,11 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
   if (!TRANSPORTS.includes(transport)) {
     throw fieldError('UNSUPPORTED', 'transport', transport, `one of ${TRANSPORTS.join(', ')}`);
   }
+  const { silentPeerMs = SILENT_PEER_MS } = options;
+  if (!Number.isSafeInteger(silentPeerMs) || silentPeerMs < LEAST_SILENT_PEER_MS) {
+    const expected = `an integer of at least ${LEAST_SILENT_PEER_MS}`;
+    throw fieldError('CONFIG', 'silentPeerMs', silentPeerMs, expected);
+  }
   if (ownerCount > 1 && options.session === undefined) {
     throw fieldError('SHAPE_MISMATCH', 'session', undefined, 'a name that all owners of this trainer share');
   }
@@ -227,6 +240,8 @@ export async function connect(options: ConnectOptions): Promise<Cluster> {
     route,
     transport,
     tls: options.tls ?? null,
+    insecure: options.insecure ?? false,
+    silentPeerMs,
     sharedBytes: options.sharedBytes ?? SHARED_BYTES,
     deadlineMs: options.deadlineMs ?? 60_000,
     firstContactMs: options.firstContactMs ?? 5_000,

@@ -50,3 +50,19 @@ describe('a rank that cannot be reached is named', () => {
     });
   });
 });
+
+describe('a rank beyond loopback is not dialled in plaintext', () => {
+  it.each(['direct', 'relay'] as const)('with route %s', async (route) => {
+    const links = new RankLinks({ plane: own, route, ownerIndex: 0, job: 'job', session: 'session' });
+    const beyond = ranks.map((rank) => ({ ...rank, tensorAddress: '10.0.0.1:7102' }));
+    await expect(links.open(beyond, route === 'direct', 5_000)).rejects.toMatchObject({
+      code: 'CONFIG',
+      details: {
+        field: 'tensor_address',
+        value: '10.0.0.1:7102',
+        expected: 'a loopback address, TLS, or insecure',
+        peer: 'rank 0',
+      },
+    });
+  });
+});

@@ -108,7 +108,10 @@ function unreached(rank: number, member: string, tensorAddress: string, thrown: 
     {
       field: 'tensor_address',
       value: tensorAddress,
-      expected: 'an address at which the rank answers in time',
+      expected:
+        code === 'CONFIG'
+          ? 'a loopback address, TLS, or insecure'
+          : 'an address at which the rank answers in time',
       peer: `rank ${rank}`,
       member,
       ...details,

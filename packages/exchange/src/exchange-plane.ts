@@ -1,27 +1,15 @@
 import {
-  SHARED_BYTES,
   TensorPlane,
   type PlaneCounters,
   type PlaneEvent,
   type StepKey,
   type StepRegistration,
-  type Transport,
+  type TensorPlaneOptions,
 } from '@ulysses/native';
-import type { TlsFiles } from '@ulysses/runtime';
 import { sliceOrderSeed } from './slice-order-seed.js';
 import { StepChannel, type StepChannelOptions } from './step-channel.js';
 
-export interface ExchangePlaneOptions {
-  /** `host:port` to listen on, or null for a party that only dials. */
-  readonly listen: string | null;
-  /** What links between processes of one host and user are made of; others are always TCP. @default 'auto' */
-  readonly transport?: Transport;
-  /** Mutual TLS on every TCP link; null: plaintext. @default null */
-  readonly tls?: TlsFiles | null;
-  /** Size of the memory that peers of this host read in place; 0 for none. @default `SHARED_BYTES` */
-  readonly sharedBytes?: number;
-  /** How long a peer may be slow, see `TensorPlaneOptions`. @default 30 s */
-  readonly slowPeerMs?: number;
+export interface ExchangePlaneOptions extends Omit<TensorPlaneOptions, 'onEvent'> {
   /** A link broke or ended; steps that use it are the caller's to fail. */
   readonly onLinkLost: (link: string, reason: string) => void;
   /** For tests: the order in which a step's slices leave. @default `sliceOrderSeed()` */
@@ -44,11 +32,7 @@ export class ExchangePlane {
     // Events never come from inside `open`, so `self` is set before the first one.
     const self: { plane: ExchangePlane | null } = { plane: null };
     const plane = await TensorPlane.open({
-      listen: options.listen,
-      transport: options.transport ?? 'auto',
-      sharedBytes: options.sharedBytes ?? SHARED_BYTES,
-      tls: options.tls ?? null,
-      ...(options.slowPeerMs === undefined ? {} : { slowPeerMs: options.slowPeerMs }),
+      ...options,
       onEvent: (event) => {
         if (event.kind === 'link-lost') options.onLinkLost(event.link, event.reason);
         else self.plane?.dispatch(event);

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { UlyssesError } from '@ulysses/errors';
-import type { TlsFiles } from '@ulysses/runtime';
+import type { ConnectionOptions, TlsFiles } from '@ulysses/runtime';
 import type {
   AttentionJob,
   BackwardUnit,
@@ -134,6 +134,11 @@ export interface PlaneCounters {
   readonly links: number;
 }
 
+interface NativeConnections extends Required<ConnectionOptions> {
+  readonly tls: Required<TlsFiles> | null;
+  readonly slowPeerMs: number;
+}
+
 interface Addon {
   readonly Memory: new (retainBytes: number) => NativeMemory;
   readonly Device: new () => NativeDevice;
@@ -144,9 +149,8 @@ interface Addon {
       listen: string | null,
       transport: Transport,
       sharedBytes: number,
-      tls: Required<TlsFiles> | null,
+      connections: NativeConnections,
       description: string,
-      slowPeerMs: number,
       listener: (event: PlaneEvent) => void,
     ): NativePlane;
   };

@@ -304,6 +304,14 @@ test('rows of a segment may leave in parts, others between them, and its granule
   expect(receiver.plane.closeStep(KEY).bytesReceived).toBe(from.bytes);
 });
 
+test('a link beyond loopback is CONFIG in plaintext', async () => {
+  const peer = await Peer.open(null);
+  await expect(peer.plane.connectOwner('a', '10.0.0.1:7102', 'owner/0/job/session')).rejects.toMatchObject({
+    code: 'CONFIG',
+    message: expect.stringContaining('10.0.0.1:7102: plaintext beyond loopback'),
+  });
+});
+
 test('a closed plane says so, and reports nothing more', async () => {
   const peer = await Peer.open();
   peer.plane.registerStep({ ...NOTHING, self: RANK0 });

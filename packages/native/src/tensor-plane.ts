@@ -1,5 +1,5 @@
 import { UlyssesError } from '@ulysses/errors';
-import type { TlsFiles } from '@ulysses/runtime';
+import { SILENT_PEER_MS, type ConnectionOptions } from '@ulysses/runtime';
 import { fromNative, native } from './from-native.js';
 import { addon, type NativePlane, type PlaneCounters, type StepBytes } from './native.js';
 import { memory } from './region.js';
@@ -23,7 +23,7 @@ const SLOW_PEER_MS = 30_000;
 /** A connection that takes longer has failed, unless the caller says otherwise. */
 const CONNECT_DEADLINE_MS = 10_000;
 
-export interface TensorPlaneOptions {
+export interface TensorPlaneOptions extends ConnectionOptions {
   /** `host:port` to accept calls on (port 0: any free one); null for a process that only dials. */
   readonly listen: string | null;
   /** What links to peers of this host and user are made of, where they allow it too. @default 'auto' */
@@ -33,8 +33,6 @@ export interface TensorPlaneOptions {
    * @default SHARED_BYTES
    */
   readonly sharedBytes?: number;
-  /** Secures every TCP connection; unix sockets have the kernel's word instead. Null: plaintext. @default null */
-  readonly tls?: TlsFiles | null;
   /** Who this process is, as peers read it in refusals, for example `rank 2`. */
   readonly description?: string;
   /**
@@ -70,32 +68,27 @@ export class TensorPlane {
     transport = 'auto',
     sharedBytes = SHARED_BYTES,
     tls = null,
+    insecure = false,
+    silentPeerMs = SILENT_PEER_MS,
     description = 'a tensor plane',
     slowPeerMs = SLOW_PEER_MS,
     onEvent,
   }: TensorPlaneOptions): Promise<TensorPlane> {
     // An absent name is null to the addon.
     const files = tls === null ? null : { ...tls, serverName: tls.serverName ?? null };
+    const connections = { tls: files, insecure, silentPeerMs, slowPeerMs };
     return native(
       () =>
         new TensorPlane(
-          addon.TensorPlane.open(
-            memory,
-            listen,
-            transport,
-            sharedBytes,
-            files,
-            description,
-            slowPeerMs,
-            onEvent,
-          ),
+          addon.TensorPlane.open(memory, listen, transport, sharedBytes, connections, description, onEvent),
         ),
     );
   }
 
   /**
    * Opens a link to the rank at `address` (`host:port`). `party` is the `ulysses-party` metadata that says who dials.
-   * @throws PEER_LOST when nobody answers there, within the deadline; UNAUTHENTICATED when certificates are wrong, saying how; CANCELLED
+   * @throws PEER_LOST when nobody answers there, within the deadline; UNAUTHENTICATED when certificates are wrong, saying how; CONFIG for
+   * TCP in plaintext beyond loopback that is not meant; CANCELLED
    */
   async connectRank(
     link: string,

@@ -10,7 +10,7 @@ import {
   type RenewRequest,
   type Renewed,
 } from '@ulysses/rpc';
-import type { TlsFiles } from '@ulysses/runtime';
+import type { ConnectionOptions } from '@ulysses/runtime';
 import type { MembershipStore } from './membership-store.js';
 
 /** The store that a coordinator keeps, from another process. What cannot be reached is PEER_LOST. */
@@ -19,9 +19,9 @@ export class RemoteStore implements MembershipStore {
   readonly #coordinator: CoordinatorClient;
 
   /** `address` is the coordinator's control port, `host:port`. */
-  constructor(address: string, tls: TlsFiles | null = null) {
-    this.#rendezvous = connectRendezvous(address, tls);
-    this.#coordinator = connectCoordinator(address, tls);
+  constructor(address: string, options: ConnectionOptions = {}) {
+    this.#rendezvous = connectRendezvous(address, options);
+    this.#coordinator = connectCoordinator(address, options);
   }
 
   join(request: JoinRequest, options?: CallOptions): Promise<Lease> {

@@ -1,8 +1,9 @@
 import { Client, connectivityState, type CallOptions as GrpcCallOptions } from '@grpc/grpc-js';
 import { UlyssesError, fieldError } from '@ulysses/errors';
-import { linkSignals, type ScopedSignal, type TlsFiles } from '@ulysses/runtime';
+import { linkSignals, requirePrivate, type ConnectionOptions, type ScopedSignal } from '@ulysses/runtime';
 import { Certificates, channelCredentials } from './certificates.js';
 import { silenceGrpcLog } from './grpc-log.js';
+import { keepaliveOptions } from './keepalive.js';
 import { MAX_MESSAGE_BYTES } from './load-proto.js';
 import type { CallOptions } from './method.js';
 import { tlsRefusal } from './tls-refusal.js';
@@ -18,9 +19,7 @@ const MAX_BACKOFF_MS = 1000;
 const OPTIONS = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-  // A host that died without closing its connection is noticed after at most 20 s.
-  'grpc.keepalive_time_ms': 10_000,
-  'grpc.keepalive_timeout_ms': 10_000,
+  // A peer that is gone without closing its connection is noticed between steps too.
   'grpc.keepalive_permit_without_calls': 1,
   // A restarted peer is found again soon.
   'grpc.initial_reconnect_backoff_ms': 100,
@@ -53,15 +52,21 @@ export class Channel {
   readonly #certificates: Certificates | null;
   readonly #closed = new AbortController();
 
-  /** Throws CONFIG when `address` is not `host:port`, or a file cannot be used. */
-  constructor(address: string, tls: TlsFiles | null, connectTimeoutMs = CONNECT_TIMEOUT_MS) {
+  /** Throws CONFIG when `address` is not `host:port`, is not to be dialled in plaintext, or a file cannot be used. */
+  constructor(address: string, options: ConnectionOptions = {}, connectTimeoutMs = CONNECT_TIMEOUT_MS) {
+    const { tls = null, silentPeerMs } = options;
     if (!/^.+:\d{1,5}$/.test(address)) throw fieldError('CONFIG', 'address', address, 'host:port');
+    requirePrivate('address', address, options);
     silenceGrpcLog();
     this.address = address;
     this.#connectTimeoutMs = connectTimeoutMs;
     this.#certificates = tls === null ? null : new Certificates(tls);
-    const { credentials, options } = channelCredentials(this.#certificates, address);
-    this.client = new Client(address, credentials, { ...OPTIONS, ...options });
+    const { credentials, options: names } = channelCredentials(this.#certificates, address);
+    this.client = new Client(address, credentials, {
+      ...OPTIONS,
+      ...keepaliveOptions(silentPeerMs),
+      ...names,
+    });
   }
 
   /** Checks the options of one call; throws if it is cancelled already. */

@@ -1,4 +1,4 @@
-import type { TlsFiles } from '@ulysses/runtime';
+import type { ConnectionOptions } from '@ulysses/runtime';
 import { Channel } from './channel.js';
 import { bidiCall, serverStreamCall, unaryCall } from './make-call.js';
 import {
@@ -27,11 +27,11 @@ export interface RankClient extends RankCalls, Connection {}
 export interface RendezvousClient extends RendezvousCalls, Connection {}
 
 /**
- * `address` is `host:port`; anything else throws CONFIG, and so do `tls` files that cannot be used. Null: plaintext. Nothing is
- * sent yet.
+ * `address` is `host:port`; anything else throws CONFIG, and so do `tls` files that cannot be used, and an address beyond loopback
+ * without `tls` or `insecure`. Nothing is sent yet.
  */
-export function connectCoordinator(address: string, tls: TlsFiles | null = null): CoordinatorClient {
-  const channel = new Channel(address, tls);
+export function connectCoordinator(address: string, options: ConnectionOptions = {}): CoordinatorClient {
+  const channel = new Channel(address, options);
   return {
     planStep: serverStreamCall(channel, coordinatorMethods.planStep),
     settleStep: unaryCall(channel, coordinatorMethods.settleStep),
@@ -45,8 +45,8 @@ export function connectCoordinator(address: string, tls: TlsFiles | null = null)
 }
 
 /** As `connectCoordinator`, for the control port of a rank. */
-export function connectRank(address: string, tls: TlsFiles | null = null): RankClient {
-  const channel = new Channel(address, tls);
+export function connectRank(address: string, options: ConnectionOptions = {}): RankClient {
+  const channel = new Channel(address, options);
   return {
     steps: bidiCall(channel, rankMethods.steps),
     getRankStatus: unaryCall(channel, rankMethods.getRankStatus),
@@ -55,8 +55,8 @@ export function connectRank(address: string, tls: TlsFiles | null = null): RankC
 }
 
 /** As `connectCoordinator`, for the embedded rendezvous, which the coordinator's port serves. */
-export function connectRendezvous(address: string, tls: TlsFiles | null = null): RendezvousClient {
-  const channel = new Channel(address, tls);
+export function connectRendezvous(address: string, options: ConnectionOptions = {}): RendezvousClient {
+  const channel = new Channel(address, options);
   return {
     join: unaryCall(channel, rendezvousMethods.join),
     renew: unaryCall(channel, rendezvousMethods.renew),

@@ -8,7 +8,7 @@ afterEach(() => {
 });
 
 function of(addresses: string): Coordinators {
-  const coordinators = new Coordinators(addresses);
+  const coordinators = new Coordinators(addresses, { insecure: true });
   opened.push(coordinators);
   return coordinators;
 }
@@ -46,6 +46,15 @@ describe('Coordinators', () => {
     const coordinators = of('a:1,b:2');
     coordinators.failOver(coordinators.current, new UlyssesError('PEER_LOST', 'rank 1', { peer: 'rank 1' }));
     expect(coordinators.current.address).toBe('a:1');
+  });
+
+  it('does not follow a leader that may not be dialled in plaintext', () => {
+    const coordinators = new Coordinators('127.0.0.1:1');
+    opened.push(coordinators);
+    expect(() => {
+      coordinators.failOver(coordinators.current, standby('10.0.0.1:7100'));
+    }).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+    expect(coordinators.current.address).toBe('127.0.0.1:1');
   });
 
   it('refuses what is no address', () => {

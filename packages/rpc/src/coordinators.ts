@@ -1,5 +1,5 @@
 import type { UlyssesError } from '@ulysses/errors';
-import type { TlsFiles } from '@ulysses/runtime';
+import type { ConnectionOptions } from '@ulysses/runtime';
 import { connectCoordinator, type CoordinatorClient } from './connect.js';
 
 /**
@@ -8,13 +8,13 @@ import { connectCoordinator, type CoordinatorClient } from './connect.js';
  */
 export class Coordinators {
   readonly #addresses: string[];
-  readonly #tls: TlsFiles | null;
+  readonly #options: ConnectionOptions;
   readonly #clients = new Map<string, CoordinatorClient>();
   #current: CoordinatorClient;
 
-  /** One `host:port`, or several with commas between them; CONFIG for anything else, and for TLS files that cannot be used. */
-  constructor(addresses: string, tls: TlsFiles | null = null) {
-    this.#tls = tls;
+  /** One `host:port`, or several with commas between them, see `connectCoordinator`. */
+  constructor(addresses: string, options: ConnectionOptions = {}) {
+    this.#options = options;
     this.#addresses = addresses.split(',').map((address) => address.trim());
     const [first] = this.#addresses.map((address) => this.#connect(address));
     this.#current = first ?? this.#connect(addresses);
@@ -44,7 +44,7 @@ export class Coordinators {
   #connect(address: string): CoordinatorClient {
     const existing = this.#clients.get(address);
     if (existing !== undefined) return existing;
-    const client = connectCoordinator(address, this.#tls);
+    const client = connectCoordinator(address, this.#options);
     this.#clients.set(address, client);
     return client;
   }

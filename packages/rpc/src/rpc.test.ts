@@ -419,7 +419,7 @@ describe('a peer that is not there', () => {
   });
 
   it('is PEER_LOST when its name is unknown', async () => {
-    const client = connectRank('no-such-host.invalid:1');
+    const client = connectRank('no-such-host.invalid:1', { insecure: true });
     closers.push(client);
     const error = await caught(client.getRankStatus({}));
     expect(error.code).toBe('PEER_LOST');
@@ -431,7 +431,7 @@ describe('a peer that is not there', () => {
     closers.push({ close: () => silent.close() });
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
-    const channel = new Channel(address, null, 100);
+    const channel = new Channel(address, {}, 100);
     closers.push(channel);
     const call = unaryCall(channel, rendezvousMethods.leave)({ member: 'm' });
     expect(await caught(call)).toMatchObject({

@@ -1,12 +1,13 @@
 import { Server, type UntypedHandleCall } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { fieldError } from '@ulysses/errors';
-import type { TlsFiles } from '@ulysses/runtime';
+import type { ConnectionOptions } from '@ulysses/runtime';
 import { HealthImplementation } from 'grpc-health-check';
 import { answerBidi, answerServerStream, answerUnary } from './answer-call.js';
 import { limitClients } from './client-limits.js';
 import { Certificates, serverCredentials } from './certificates.js';
 import { silenceGrpcLog } from './grpc-log.js';
+import { keepaliveOptions } from './keepalive.js';
 import { MAX_MESSAGE_BYTES, PACKAGE, reflectedDefinition } from './load-proto.js';
 import {
   coordinatorMethods,
@@ -31,12 +32,10 @@ export interface BoundMethod {
   readonly answer: UntypedHandleCall;
 }
 
-export interface ServeOptions {
+export interface ServeOptions extends Omit<ConnectionOptions, 'insecure'> {
   /** `host:port`; port 0 takes a free one. */
   readonly listen: string;
   readonly services: readonly BoundService[];
-  /** Mutual TLS; null: plaintext. @default null */
-  readonly tls?: TlsFiles | null;
   /** What health says at first; default true. */
   readonly serving?: boolean;
   /**
@@ -63,12 +62,9 @@ export interface ControlServer {
 /** How often certificates are looked at: new connections use those that changed. */
 const REFRESH_MS = 1000;
 
-// A peer that died without closing its connection is noticed after at most 20 s.
 const OPTIONS = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-  'grpc.keepalive_time_ms': 10_000,
-  'grpc.keepalive_timeout_ms': 10_000,
   // A step is a call of each of its owners, and there may be as many as ranks.
   'grpc.max_concurrent_streams': 4096,
 };
@@ -121,11 +117,12 @@ export function rendezvousService(handlers: RendezvousHandlers): BoundService {
  * `tls` file cannot be used.
  */
 export async function serve(options: ServeOptions): Promise<ControlServer> {
-  const { listen, services, tls = null, serving = true, slowClientMs = SLOW_CLIENT_MS, signal } = options;
+  const { listen, services, tls = null, silentPeerMs, serving = true, signal } = options;
+  const { slowClientMs = SLOW_CLIENT_MS } = options;
   signal?.throwIfAborted();
   silenceGrpcLog();
   const certificates = tls === null ? null : new Certificates(tls);
-  const server = new Server(OPTIONS);
+  const server = new Server({ ...OPTIONS, ...keepaliveOptions(silentPeerMs) });
   for (const service of services) addService(server, service);
   const names = services.map(({ name }) => name);
   const health = addHealth(server, names, serving);

@@ -44,7 +44,7 @@ async function started(tls: TlsFiles | null): Promise<ControlServer> {
 }
 
 function connected(address: string, tls: TlsFiles | null): RendezvousClient {
-  const client = connectRendezvous(address, tls);
+  const client = connectRendezvous(address, { tls });
   closers.push(client);
   return client;
 }

@@ -35,12 +35,14 @@ export { Metrics, type Labels, type Measured, type Sample } from './metrics/metr
 export { METRICS_OPTION } from './metrics/metrics-option.js';
 export { serveMetrics, type MetricsServer, type ServeMetricsOptions } from './metrics/serve-metrics.js';
 export {
-  INSECURE_OPTION,
+  CONNECTION_OPTIONS,
+  LEAST_SILENT_PEER_MS,
+  SILENT_PEER_MS,
   SLOW_CLIENT_OPTION,
-  TLS_OPTIONS,
+  connectionOptionsOf,
   requirePrivate,
-  tlsFilesOf,
-  type TlsFiles,
-  type TlsSettings,
-} from './tls.js';
+  type ConnectionOptions,
+  type ConnectionSettings,
+} from './connection.js';
+export { tlsFilesOf, type TlsFiles } from './tls.js';
 export { Traces, type Span, type TraceOf } from './traces.js';

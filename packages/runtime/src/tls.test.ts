@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { requirePrivate, tlsFilesOf } from './tls.js';
+import { tlsFilesOf } from './tls.js';
 
 const NONE = { tlsCert: null, tlsKey: null, tlsCa: null, tlsName: null };
 const ALL = { tlsCert: 'c.pem', tlsKey: 'k.pem', tlsCa: 'a.pem', tlsName: null };
@@ -22,26 +22,4 @@ describe('the files of TLS', () => {
       expect.objectContaining({ code: 'CONFIG', details: expect.objectContaining({ field }) }),
     );
   });
-});
-
-describe('a port without TLS', () => {
-  it.each(['127.0.0.1:0', '127.8.9.10:7100', 'localhost:7100', '[::1]:0'])('may listen on %s', (listen) => {
-    requirePrivate('listen', listen, null, false);
-  });
-
-  it.each(['0.0.0.0:7100', '[::]:7100', '10.0.0.1:7100', 'rank-1:7100', '127.evil.example:7100'])(
-    'may listen on %s only when told so, or with TLS',
-    (listen) => {
-      expect(() => {
-        requirePrivate('tensor-listen', listen, null, false);
-      }).toThrow(
-        expect.objectContaining({
-          code: 'CONFIG',
-          message: expect.stringMatching(/^tensor-listen is ".+--tls-cert.+--insecure/),
-        }),
-      );
-      requirePrivate('tensor-listen', listen, null, true);
-      requirePrivate('tensor-listen', listen, FILES, false);
-    },
-  );
 });

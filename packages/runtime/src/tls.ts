@@ -1,5 +1,5 @@
-import { fieldError, UlyssesError } from '@ulysses/errors';
-import { durationOption, fileOption, stringOption, switchOption } from './options.js';
+import { fieldError } from '@ulysses/errors';
+import { fileOption, stringOption } from './options.js';
 
 /**
  * PEM files of mutual TLS. They are looked at again for new connections, and those that changed are read again. One certificate is
@@ -15,7 +15,6 @@ export interface TlsFiles {
   readonly serverName?: string | null;
 }
 
-/** Settings of every process that dials a port of ours. */
 export const TLS_OPTIONS = {
   tlsCert: pathOption(
     'cert',
@@ -29,26 +28,6 @@ export const TLS_OPTIONS = {
     valueName: 'NAME',
     default: null,
     help: 'Name that the certificates of dialled peers are to have; none: the host that is dialled.',
-  }),
-};
-
-/** Beside them, for processes that listen. */
-export const INSECURE_OPTION = {
-  insecure: switchOption({
-    flag: 'insecure',
-    env: 'ULYSSES_INSECURE',
-    help: 'Listen without TLS beyond loopback: whoever reaches the port is trusted.',
-  }),
-};
-
-/** For a process that listens for clients of any speed. */
-export const SLOW_CLIENT_OPTION = {
-  slowClient: durationOption({
-    flag: 'slow-client',
-    env: 'ULYSSES_SLOW_CLIENT',
-    default: 30_000,
-    minMs: 100,
-    help: 'How long a client may take for a handshake, for a message that it has begun, and to take what it is sent, before it is ended.',
   }),
 };
 
@@ -69,22 +48,6 @@ export function tlsFilesOf({ tlsCert, tlsKey, tlsCa, tlsName }: TlsSettings): Tl
   const [missing = ''] = Object.keys(files).filter((flag) => !given.some(([name]) => name === flag));
   if (given.length === 0 && tlsName === null) return null;
   throw fieldError('CONFIG', missing, null, 'a path: --tls-cert, --tls-key and --tls-ca go together');
-}
-
-/** CONFIG for a port that strangers could reach in plaintext, unless the operator says that this is meant. */
-export function requirePrivate(flag: string, listen: string, tls: TlsFiles | null, insecure: boolean): void {
-  if (tls !== null || insecure || isLoopback(listen)) return;
-  throw new UlyssesError(
-    'CONFIG',
-    `${flag} is ${JSON.stringify(listen)}, expected a loopback address such as 127.0.0.1:0 without TLS: ` +
-      'give --tls-cert, --tls-key and --tls-ca, or --insecure if all who reach it are trusted',
-    { field: flag, value: listen, expected: 'a loopback address, TLS, or --insecure' },
-  );
-}
-
-/** Names are taken at their word: only `localhost` is known to mean this host. */
-function isLoopback(listen: string): boolean {
-  return /^(127(\.\d{1,3}){3}|localhost|\[::1\]|\[::ffff:127(\.\d{1,3}){3}\]):/.test(listen);
 }
 
 function pathOption(what: string, help: string) {

@@ -36,6 +36,7 @@ class TestCluster:
         while not (ready := self._next()).get("ready"):
             pass
         self.address: str = ready["address"]
+        self.coordinator_pid: int = ready["coordinator"]["pid"]
         self._channel = grpc.insecure_channel(self.address)
         self._ranks: list[dict[str, Any]] = ready["ranks"]
 

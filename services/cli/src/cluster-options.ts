@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { KV_CACHE_BUDGET_BYTES, KV_CACHE_CHOICES } from '@ulysses/plan';
 import {
-  INSECURE_OPTION,
+  CONNECTION_OPTIONS,
   LOG_LEVELS,
-  TLS_OPTIONS,
   bytesOption,
   choiceOption,
+  connectionOptionsOf,
   fileOption,
   integerOption,
   stringOption,
@@ -55,8 +55,7 @@ export const CLUSTER_OPTIONS = {
     expected: 'HOST:PORT with a host that trainers can dial, so not 0.0.0.0 or [::]',
     parse: (text: string) => (/^(?!0\.0\.0\.0:|\[::\]:).+:\d{1,5}$/.test(text) ? text : null),
   },
-  ...TLS_OPTIONS,
-  ...INSECURE_OPTION,
+  ...CONNECTION_OPTIONS,
   gatherSizeCalculator: fileOption({
     ...named('gather-size-calculator'),
     words: ['default', 'dynamic'],
@@ -98,7 +97,7 @@ export type ClusterConfig = Config<typeof CLUSTER_OPTIONS>;
 export const CLUSTER_CHECKS: readonly Check<typeof CLUSTER_OPTIONS>[] = [
   tlsFilesOf,
   ({ listen, insecure, tlsCert }) => {
-    requirePrivate('listen', listen, null, insecure || tlsCert !== null);
+    requirePrivate('listen', listen, { insecure: insecure || tlsCert !== null });
   },
 ];
 
@@ -107,8 +106,7 @@ export function clusterSettings(config: ClusterConfig): ClusterSettings {
   return {
     cpSize,
     listen: config.listen,
-    tls: tlsFilesOf(config),
-    insecure: config.insecure,
+    connections: connectionOptionsOf(config),
     gatherSizeCalculator: config.gatherSizeCalculator,
     threads: threads === 0 ? Math.max(1, Math.floor(availableParallelism() / cpSize)) : threads,
     kvCachePolicy: config.kvCachePolicy,

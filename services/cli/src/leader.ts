@@ -9,10 +9,12 @@ import {
 } from '@ulysses/rendezvous';
 import { Coordinators, type ClusterStatus, type CoordinatorClient, type StatusRequest } from '@ulysses/rpc';
 import {
-  TLS_OPTIONS,
+  CONNECTION_OPTIONS,
+  connectionOptionsOf,
   createLogger,
   delay,
   durationOption,
+  requirePrivate,
   stringOption,
   tlsFilesOf,
   type Check,
@@ -35,7 +37,7 @@ export const LEADER_OPTIONS = {
     help: 'Without --address: where membership is kept, as ranks are told; a redis://, rediss:// or redis+sentinel:// knows who leads.',
   }),
   ...REDIS_OPTIONS,
-  ...TLS_OPTIONS,
+  ...CONNECTION_OPTIONS,
 };
 
 /** Of commands that only ask. */
@@ -56,12 +58,17 @@ export const LEADER_CHECKS: readonly Check<typeof LEADER_OPTIONS>[] = [
       '--address is missing, expected HOST:PORT of a coordinator (or set ULYSSES_ADDRESS), or --rendezvous',
     ];
   },
-  ({ address }) => {
+  ({ address, insecure, tlsCert }) => {
     for (const each of address?.split(',') ?? []) {
       if (!/^.+:\d{1,5}$/.test(each)) throw fieldError('CONFIG', 'address', each, 'host:port');
+      requirePrivate('address', each.trim(), { insecure: insecure || tlsCert !== null });
     }
   },
-  ({ rendezvous }) => rendezvous !== null && isRedisUrl(rendezvous) && parseRedisUrl(rendezvous),
+  ({ rendezvous, insecure, tlsCert }) => {
+    if (rendezvous === null) return;
+    if (isRedisUrl(rendezvous)) parseRedisUrl(rendezvous);
+    else requirePrivate('rendezvous', rendezvous, { insecure: insecure || tlsCert !== null });
+  },
   checkRedisFiles,
   tlsFilesOf,
 ];
@@ -71,10 +78,10 @@ const AGAIN_MS = 100;
 /** Connections to the coordinators that the configuration names; one that Redis knows of is asked for until `deadlineMs`. */
 export async function openCoordinators(config: LeaderConfig, deadlineMs: number): Promise<Coordinators> {
   const { address, rendezvous } = config;
-  const tls = tlsFilesOf(config);
-  if (address !== null) return new Coordinators(address, tls);
-  if (rendezvous !== null && !isRedisUrl(rendezvous)) return new Coordinators(rendezvous, tls);
-  return new Coordinators(await leaderInRedis(config, deadlineMs), tls);
+  const options = connectionOptionsOf(config);
+  if (address !== null) return new Coordinators(address, options);
+  if (rendezvous !== null && !isRedisUrl(rendezvous)) return new Coordinators(rendezvous, options);
+  return new Coordinators(await leaderInRedis(config, deadlineMs), options);
 }
 
 /** The coordinator that leads and the cluster's status. While none does, or one of several is gone, it asks on until `deadlineMs`. */
@@ -122,7 +129,7 @@ async function whyNotReached(
   config: LeaderConfig,
   deadlineMs: number,
 ): Promise<UlyssesError | null> {
-  const coordinators = new Coordinators(address, tlsFilesOf(config));
+  const coordinators = new Coordinators(address, connectionOptionsOf(config));
   try {
     await coordinators.current.getStatus({}, { deadlineMs });
     return null;

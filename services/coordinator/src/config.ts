@@ -3,11 +3,10 @@ import { KV_CACHE_BUDGET_BYTES, KV_CACHE_CHOICES } from '@ulysses/plan';
 import { REDIS_OPTIONS, checkRedisFiles, isRedisUrl, parseRedisUrl } from '@ulysses/rendezvous';
 import { ON_LOSS } from './elasticity.js';
 import {
-  INSECURE_OPTION,
+  CONNECTION_OPTIONS,
   LOG_LEVELS,
   METRICS_OPTION,
   SLOW_CLIENT_OPTION,
-  TLS_OPTIONS,
   advertisedAddress,
   bytesOption,
   choiceOption,
@@ -45,8 +44,7 @@ export const OPTIONS = {
     default: null,
     help: 'Where trainers dial it; none: where it listens.',
   }),
-  ...TLS_OPTIONS,
-  ...INSECURE_OPTION,
+  ...CONNECTION_OPTIONS,
   rendezvous: stringOption({
     flag: 'rendezvous',
     env: 'ULYSSES_RENDEZVOUS',
@@ -141,7 +139,7 @@ export function readConfig(argv: readonly string[]): CoordinatorConfig {
     checkRedisFiles,
     tlsFilesOf,
     ({ listen, insecure, tlsCert }) => {
-      requirePrivate('listen', listen, null, insecure || tlsCert !== null);
+      requirePrivate('listen', listen, { insecure: insecure || tlsCert !== null });
     },
     ({ listen, advertise }) => advertisedAddress('advertise', listen, advertise),
     ({ minRanks, contextParallelSize: size }) => {

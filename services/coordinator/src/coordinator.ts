@@ -22,8 +22,8 @@ import {
   delay,
   requirePrivate,
   serveMetrics,
+  type ConnectionOptions,
   type Logger,
-  type TlsFiles,
 } from '@ulysses/runtime';
 import type { Calculators } from './calculators.js';
 import { clusterStatus } from './cluster-status.js';
@@ -38,10 +38,8 @@ export interface CoordinatorOptions extends ElasticitySettings {
   readonly advertise: string | null;
   /** `host:port` of the port for metrics and probes; null: none. */
   readonly metricsListen: string | null;
-  /** Mutual TLS, for those who dial this port and for the ranks that are dialled; null: plaintext. */
-  readonly tls: TlsFiles | null;
-  /** Plaintext beyond loopback is meant. */
-  readonly insecure: boolean;
+  /** Of its port, and to the ranks. */
+  readonly connections: ConnectionOptions;
   /** How long a client of its port may be slow. */
   readonly slowClientMs: number;
   readonly cpSize: number;
@@ -75,8 +73,8 @@ const CONFIGURE_PAUSE_MS = 500;
  * serve one cluster: one leads, by lease, and the others send whoever asks to it.
  */
 export async function startCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const { redis, logger, kvCache, tls } = options;
-  requirePrivate('listen', options.listen, tls, options.insecure);
+  const { redis, logger, kvCache, connections } = options;
+  requirePrivate('listen', options.listen, connections);
   const store: ClusterStore = redis === null ? new EmbeddedStore(options) : new RedisStore(redis);
   const stop = new AbortController();
   const state: { leading: Leading | null } = { leading: null };
@@ -92,7 +90,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
 
   const server: ControlServer = await serve({
     listen: options.listen,
-    tls,
+    ...connections,
     slowClientMs: options.slowClientMs,
     services: [
       coordinatorService({

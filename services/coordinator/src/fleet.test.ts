@@ -5,7 +5,7 @@ import { Fleet } from './fleet.js';
 it('a step whose epoch ended before it was prepared fails with the epoch that it was of', async () => {
   const fleet = new Fleet({
     logger: createLogger({ name: 'fleet', level: 'silent' }),
-    ...{ term: 0, tls: null, enterTimeoutMs: 1_000, drainMs: 0 },
+    ...{ term: 0, connections: {}, enterTimeoutMs: 1_000, drainMs: 0 },
     onLeaving: () => undefined,
     onDeposed: () => undefined,
   });

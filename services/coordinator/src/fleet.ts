@@ -1,6 +1,13 @@
 import { UlyssesError, fieldError, toUlyssesError, type ErrorDetails } from '@ulysses/errors';
 import type { Membership, RankAddress, RankClient, RankCommand, StepKey, TermedCommand } from '@ulysses/rpc';
-import { Deferred, deadlineSignal, delay, orAborted, type Logger, type TlsFiles } from '@ulysses/runtime';
+import {
+  Deferred,
+  deadlineSignal,
+  delay,
+  orAborted,
+  type ConnectionOptions,
+  type Logger,
+} from '@ulysses/runtime';
 import { FleetStep } from './fleet-step.js';
 import { RankLink } from './rank-link.js';
 
@@ -17,8 +24,8 @@ export interface FleetOptions {
   readonly logger: Logger;
   /** Of the leadership; on every command. */
   readonly term: number;
-  /** What ranks are dialled with; null: plaintext. */
-  readonly tls: TlsFiles | null;
+  /** To the ranks. */
+  readonly connections: ConnectionOptions;
   /** How long a rank may take to connect to its peers before the epoch is tried again. */
   readonly enterTimeoutMs: number;
   /** How long the next epoch waits for the steps of one whose ranks all stay. */

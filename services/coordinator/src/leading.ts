@@ -1,7 +1,7 @@
 import type { ClusterStore } from '@ulysses/rendezvous';
 import type { UlyssesError } from '@ulysses/errors';
 import { KnownPlans } from '@ulysses/plan';
-import type { Logger, TlsFiles } from '@ulysses/runtime';
+import type { ConnectionOptions, Logger } from '@ulysses/runtime';
 import type { Attempt } from './attempt.js';
 import type { Calculators } from './calculators.js';
 import { Elasticity, type ElasticitySettings } from './elasticity.js';
@@ -22,7 +22,8 @@ export interface LeadingOptions extends ElasticitySettings {
   /** A rank obeys a later leader. */
   readonly onDeposed: (term: number) => void;
   readonly onStepEnded: (attempt: Attempt) => void;
-  readonly tls: TlsFiles | null;
+  /** To the ranks. */
+  readonly connections: ConnectionOptions;
   readonly logger: Logger;
 }
 
@@ -37,12 +38,13 @@ export class Leading {
   readonly #stop = new AbortController();
 
   constructor(options: LeadingOptions) {
-    const { store, calculators, kvCache, stepDeadlineMs, onStepEnded, drainMs, tls, logger } = options;
+    const { store, calculators, kvCache, stepDeadlineMs, onStepEnded, drainMs, connections, logger } =
+      options;
     const sizes = new LegalSizes();
     const plans = new KnownPlans();
     const fleet = new Fleet({
       logger,
-      tls,
+      connections,
       term: options.term,
       onDeposed: options.onDeposed,
       enterTimeoutMs: ENTER_TIMEOUT_MS,

@@ -2,10 +2,10 @@
 import { toUlyssesError } from '@ulysses/errors';
 import { maskRedisUrl, openRedis } from '@ulysses/rendezvous';
 import {
+  connectionOptionsOf,
   createLogger,
   handleShutdown,
   optimizeEarly,
-  tlsFilesOf,
   watchLauncher,
   type Logger,
 } from '@ulysses/runtime';
@@ -29,8 +29,7 @@ async function main(argv: readonly string[]): Promise<void> {
     listen: config.listen,
     advertise: config.advertise,
     metricsListen: config.metrics,
-    tls: tlsFilesOf(config),
-    insecure: config.insecure,
+    connections: connectionOptionsOf(config),
     slowClientMs: config.slowClient,
     cpSize: config.contextParallelSize,
     leaseMs: config.lease,

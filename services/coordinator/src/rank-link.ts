@@ -7,7 +7,7 @@ import {
   type StepKey,
   type TermedCommand,
 } from '@ulysses/rpc';
-import { AsyncQueue, Deferred, deadlineSignal, orAborted, type TlsFiles } from '@ulysses/runtime';
+import { AsyncQueue, Deferred, deadlineSignal, orAborted, type ConnectionOptions } from '@ulysses/runtime';
 
 export interface RankLinkListeners {
   readonly onVote: (step: StepKey, refusal: UlyssesError | null) => void;
@@ -35,12 +35,12 @@ export class RankLink {
 
   constructor(
     rank: RankAddress,
-    { term, tls }: { readonly term: number; readonly tls: TlsFiles | null },
+    { term, connections }: { readonly term: number; readonly connections: ConnectionOptions },
     listeners: RankLinkListeners,
   ) {
     this.#term = term;
     this.#listeners = listeners;
-    this.client = connectRank(rank.controlAddress, tls);
+    this.client = connectRank(rank.controlAddress, connections);
     this.#reading = this.#read();
   }
 

@@ -3,11 +3,10 @@ import { randomUUID } from 'node:crypto';
 import { SHARED_BYTES, TRANSPORTS } from '@ulysses/exchange';
 import { REDIS_OPTIONS, checkRedisFiles, isRedisUrl, parseRedisUrl } from '@ulysses/rendezvous';
 import {
-  INSECURE_OPTION,
+  CONNECTION_OPTIONS,
   LOG_LEVELS,
   METRICS_OPTION,
   SLOW_CLIENT_OPTION,
-  TLS_OPTIONS,
   advertisedAddress,
   bytesOption,
   choiceOption,
@@ -60,8 +59,7 @@ export const OPTIONS = {
   }),
   ...METRICS_OPTION,
   ...SLOW_CLIENT_OPTION,
-  ...TLS_OPTIONS,
-  ...INSECURE_OPTION,
+  ...CONNECTION_OPTIONS,
   transport: choiceOption(TRANSPORTS, {
     flag: 'transport',
     env: 'ULYSSES_TRANSPORT',
@@ -133,14 +131,17 @@ export type RankConfig = Config<typeof OPTIONS>;
 /** Flag, then variable, then default; every problem at once as CONFIG. */
 export function readConfig(argv: readonly string[]): RankConfig {
   return resolveConfig(OPTIONS, { argv, env: process.env }, [
-    ({ rendezvous }) => isRedisUrl(rendezvous) && parseRedisUrl(rendezvous),
+    ({ rendezvous, insecure, tlsCert }) => {
+      if (isRedisUrl(rendezvous)) parseRedisUrl(rendezvous);
+      else requirePrivate('rendezvous', rendezvous, { insecure: insecure || tlsCert !== null });
+    },
     checkRedisFiles,
     tlsFilesOf,
     ({ listen, insecure, tlsCert }) => {
-      requirePrivate('listen', listen, null, insecure || tlsCert !== null);
+      requirePrivate('listen', listen, { insecure: insecure || tlsCert !== null });
     },
     ({ tensorListen, insecure, tlsCert }) => {
-      requirePrivate('tensor-listen', tensorListen, null, insecure || tlsCert !== null);
+      requirePrivate('tensor-listen', tensorListen, { insecure: insecure || tlsCert !== null });
     },
     ({ listen, advertise }) => advertisedAddress('advertise', listen, advertise),
     ({ tensorListen, tensorAdvertise }) =>

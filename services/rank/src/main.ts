@@ -2,10 +2,10 @@
 import { toUlyssesError } from '@ulysses/errors';
 import { RedisStore, RemoteStore, isRedisUrl, maskRedisUrl, openRedis } from '@ulysses/rendezvous';
 import {
+  connectionOptionsOf,
   createLogger,
   handleShutdown,
   optimizeEarly,
-  tlsFilesOf,
   watchLauncher,
   type Logger,
 } from '@ulysses/runtime';
@@ -35,8 +35,7 @@ async function main(argv: readonly string[]): Promise<void> {
     tensorAdvertise: config.tensorAdvertise,
     transport: config.transport,
     metricsListen: config.metrics,
-    tls: tlsFilesOf(config),
-    insecure: config.insecure,
+    connections: connectionOptionsOf(config),
     slowClientMs: config.slowClient,
     sharedBytes: config.sharedMemory,
     threads: config.threads,
@@ -60,7 +59,7 @@ async function main(argv: readonly string[]): Promise<void> {
 
 function openMembership(config: RankConfig, logger: Logger): RedisStore | RemoteStore {
   const { rendezvous, cluster } = config;
-  if (!isRedisUrl(rendezvous)) return new RemoteStore(rendezvous, tlsFilesOf(config));
+  if (!isRedisUrl(rendezvous)) return new RemoteStore(rendezvous, connectionOptionsOf(config));
   return new RedisStore({ connection: openRedis(rendezvous, config, logger), cluster });
 }
 

@@ -9,8 +9,8 @@ import {
   advertisedAddress,
   requirePrivate,
   serveMetrics,
+  type ConnectionOptions,
   type Logger,
-  type TlsFiles,
 } from '@ulysses/runtime';
 import { availableIsa } from './available-isa.js';
 import { CoordinatorStream } from './coordinator-stream.js';
@@ -31,10 +31,8 @@ export interface RankOptions {
   readonly transport: Transport;
   /** `host:port` of the port for metrics and probes; null: none. */
   readonly metricsListen: string | null;
-  /** Mutual TLS on both ports; null: plaintext. */
-  readonly tls: TlsFiles | null;
-  /** Plaintext beyond loopback is meant. */
-  readonly insecure: boolean;
+  /** Of both ports, and to the coordinator and its peers. */
+  readonly connections: ConnectionOptions;
   /** How long a client of its ports may be slow. */
   readonly slowClientMs: number;
   /** Size of the memory that peers of this host read in place. */
@@ -74,9 +72,9 @@ const EXPIRY_MS = 5_000;
 
 /** Opens both ports, joins the cluster and serves; resolves when this process has a rank. */
 export async function startRank(options: RankOptions): Promise<Rank> {
-  const { member, logger, tls, insecure } = options;
-  requirePrivate('listen', options.listen, tls, insecure);
-  requirePrivate('tensor-listen', options.tensorListen, tls, insecure);
+  const { member, logger, connections } = options;
+  requirePrivate('listen', options.listen, connections);
+  requirePrivate('tensor-listen', options.tensorListen, connections);
   const isa = availableIsa(options.isa);
   const store = new ForwardStore({
     budgetBytes: options.storeBytes,
@@ -89,7 +87,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
   const plane = await ExchangePlane.open({
     listen: options.tensorListen,
     transport: options.transport,
-    tls,
+    ...connections,
     sharedBytes: options.sharedBytes,
     slowPeerMs: options.slowClientMs,
     onLinkLost: (link, reason) => ends.stream?.linkLost(link, reason),
@@ -138,7 +136,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
   });
   const server = await serve({
     listen: options.listen,
-    tls,
+    ...connections,
     slowClientMs: options.slowClientMs,
     services: [
       rankService({

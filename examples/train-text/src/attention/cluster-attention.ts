@@ -2,27 +2,24 @@ import {
   connect,
   DynamicGatherSizeCalculator,
   UlyssesContextAttention,
+  type ConnectOptions,
   type TensorView,
 } from '@ulysses/client';
-import type { UlyssesError } from '@ulysses/errors';
 import { decodeElements, encodeElements } from '@ulysses/tensor';
 import type { Tensor } from '../model/tensor.js';
-import type { Route } from '../options.js';
 import type { Attention, AttentionForm, HeadShape } from './attention.js';
 
 /**
  * Attention on a cluster: this process holds the whole text, the ranks compute it, unaligned, at whatever length it
  * has. Null core attention means the ranks' own devices. A step that fails because a rank was lost is repeated by the
- * client, which tells `onReplay` why.
+ * client, which tells `connection.onReplay` why.
  */
 export async function connectClusterAttention(
-  address: string,
-  route: Route,
+  connection: ConnectOptions,
   shape: HeadShape,
   { dtype, layout, window }: AttentionForm,
-  onReplay: (reason: UlyssesError) => void,
 ): Promise<Attention> {
-  const cluster = await connect({ address, route, job: 'train-text', onReplay });
+  const cluster = await connect({ ...connection, job: 'train-text' });
   const attention = new UlyssesContextAttention(null, cluster, {
     gatherSizeCalculator: new DynamicGatherSizeCalculator(),
     causal: true,

@@ -33,7 +33,14 @@ class PlaneError(Exception):
 class Plane:
     """Links to ranks and the thread that serves them."""
 
-    def __new__(cls, description: str, *, tls: tuple[_Path, _Path, _Path, str | None] | None = None) -> Plane:
+    def __new__(
+        cls,
+        description: str,
+        *,
+        tls: tuple[_Path, _Path, _Path, str | None] | None = None,
+        insecure: bool = False,
+        silent_peer_ms: int = 20_000,
+    ) -> Plane:
         """`tls`: PEM files of certificate, key and authorities, and the name to expect; None: plaintext."""
 
     def dial(self, link: str, address: str, party: str, seconds: float) -> None:

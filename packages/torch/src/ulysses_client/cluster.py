@@ -22,6 +22,7 @@ from .exchange.choose_data_path import open_data_path
 from .exchange.data_path import ROUTES, DataPathName, RouteChoice
 from .generated import coordinator_pb2
 from .plan.split_sizes import is_integer
+from .wire.connection import ConnectionOptions
 from .wire.convert import StepKey
 from .wire.rpc import owner_party
 from .wire.tls import TlsFiles
@@ -55,8 +56,8 @@ class ConnectOptions:
     data_path: DataPathName | None
     #: Hears of every replay, for logs.
     on_replay: Callable[[UlyssesError, int], None] | None
-    #: None: plaintext.
-    tls: TlsFiles | None
+    #: To the coordinator and to ranks.
+    connections: ConnectionOptions
 
 
 class Cluster:
@@ -69,9 +70,9 @@ class Cluster:
         self.options = options
         #: Whether the coordinator has ever answered: before, waiting for it to come back makes little sense.
         self.contacted = False
-        self.coordinators = Coordinators(options.address, options.tls)
+        self.coordinators = Coordinators(options.address, options.connections)
         party = owner_party(options.owner_index, options.job, options.session)
-        self.path = open_data_path(options.data_path, options.owner_index, party, options.route, options.tls)
+        self.path = open_data_path(options.data_path, options.owner_index, party, options.route, options.connections)
         self._calls = itertools.count()
         self._lock = threading.Lock()
         self._warned: set[str] = set()
@@ -172,14 +173,17 @@ def connect(
     data_path: DataPathName | None = None,
     on_replay: Callable[[UlyssesError, int], None] | None = None,
     tls: TlsFiles | None = None,
+    insecure: bool = False,
+    silent_peer_ms: int = 20_000,
 ) -> Cluster:
     """Connects to a cluster: `host:port` of its coordinator, or of several with commas between them.
 
-    The coordinator is called at the first step, so this succeeds even while it starts.
+    The coordinator is called at the first step, so this succeeds even while it starts. Plaintext (no `tls`) beyond
+    loopback takes `insecure`. A peer that is silent for `silent_peer_ms` is lost: keep that below the deadline.
 
-    Raises CONFIG for an address that is not `host:port`, SHAPE_MISMATCH for an owner outside the count or several
-    owners without a session name, UNSUPPORTED for another route, or a data path that is not there, CONFIG for files of
-    TLS that cannot be used.
+    Raises SHAPE_MISMATCH for an owner outside the count or several owners without a session name, UNSUPPORTED for
+    another route, or a data path that is not there, CONFIG for an address that is not `host:port`, or beyond loopback
+    without `tls` or `insecure`, for files of TLS that cannot be used, and for a time in which no peer could answer.
     """
     if not is_integer(owner_count) or owner_count < 1:
         raise field_error(ShapeMismatchError, "owner_count", owner_count, "an integer of at least 1")
@@ -189,8 +193,8 @@ def connect(
         raise field_error(ShapeMismatchError, "session", session, "a name that all owners of this trainer share")
     if route not in ROUTES:
         raise field_error(UnsupportedError, "route", route, f"one of {', '.join(ROUTES)}")
-    if tls is not None:
-        tls.check()
+    connections = ConnectionOptions(tls, insecure, silent_peer_ms)
+    connections.check()
     return Cluster(
         ConnectOptions(
             address,
@@ -203,6 +207,6 @@ def connect(
             route,
             data_path,
             on_replay,
-            tls,
+            connections,
         )
     )

@@ -9,6 +9,7 @@ import grpc
 
 from .errors import ConfigError, PeerLostError, UlyssesError
 from .generated import coordinator_pb2
+from .wire.connection import ConnectionOptions
 from .wire.rpc import error_from_call, open_channel
 from .wire.tls import TlsFiles, tls_refusal
 
@@ -20,12 +21,12 @@ _RELEASE = "/ulysses.v1.CoordinatorService/Release"
 class Coordinator:
     """The calls of one coordinator; connected by the first one."""
 
-    def __init__(self, address: str, tls: TlsFiles | None) -> None:
+    def __init__(self, address: str, connections: ConnectionOptions) -> None:
         self.address = address
-        self._tls = tls
+        self._tls = connections.tls
         #: Of the files that it was made with.
-        self.stamps = _stamps(tls)
-        self._channel = open_channel(address, tls)
+        self.stamps = _stamps(connections.tls)
+        self._channel = open_channel(address, connections)
         self.plan_step: Any = self._channel.unary_stream(
             _PLAN_STEP,
             coordinator_pb2.PlanStepRequest.SerializeToString,
@@ -57,9 +58,9 @@ class Coordinators:
     A connection stays open when another takes its place, as calls may still run on it.
     """
 
-    def __init__(self, addresses: str, tls: TlsFiles | None) -> None:
+    def __init__(self, addresses: str, connections: ConnectionOptions) -> None:
         self._addresses = [address.strip() for address in addresses.split(",")]
-        self._tls = tls
+        self._connections = connections
         self._lock = threading.Lock()
         self._known: dict[str, Coordinator] = {}
         self._replaced: list[Coordinator] = []
@@ -93,10 +94,10 @@ class Coordinators:
     def _use_changed_files(self) -> None:
         """A channel of gRPC keeps the certificates that it was made with: new ones need another."""
         used = self._current
-        if _stamps(self._tls) in (None, used.stamps):
+        if _stamps(self._connections.tls) in (None, used.stamps):
             return
         try:
-            fresh = Coordinator(used.address, self._tls)
+            fresh = Coordinator(used.address, self._connections)
         except ConfigError:
             # Not all of them are written yet.
             return
@@ -106,7 +107,7 @@ class Coordinators:
     def _connect(self, address: str) -> Coordinator:
         existing = self._known.get(address)
         if existing is None:
-            existing = self._known[address] = Coordinator(address, self._tls)
+            existing = self._known[address] = Coordinator(address, self._connections)
         return existing
 
 

@@ -42,8 +42,9 @@ class UlyssesContextAttention(nn.Module):
     `core_attention` None means that the ranks' devices compute. A module or a function of one's own is called on whole
     sequences of some heads, which the cluster exchanges: one owner per rank, or one that holds everything. `cp_group`
     is a cluster from `connect`, a `torch.distributed` group whose members each hold a shard (its address is in
-    ULYSSES_ADDRESS, the files of mutual TLS in ULYSSES_TLS_CERT, _KEY and _CA), or both as a pair: then the options are
-    those of the cluster, and closing it ends what the group made.
+    ULYSSES_ADDRESS, the files of mutual TLS in ULYSSES_TLS_CERT, _KEY and _CA; ULYSSES_INSECURE and ULYSSES_SILENT_PEER
+    as for services), or both as a pair: then the options are those of the cluster, and closing it ends what the group
+    made.
     """
 
     def __init__(

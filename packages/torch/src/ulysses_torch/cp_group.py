@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 import weakref
 from typing import Any
@@ -16,6 +17,11 @@ from ulysses_client.wire.tls import TlsFiles
 ADDRESS_VARIABLE = "ULYSSES_ADDRESS"
 TLS_VARIABLES = ("ULYSSES_TLS_CERT", "ULYSSES_TLS_KEY", "ULYSSES_TLS_CA")
 TLS_NAME_VARIABLE = "ULYSSES_TLS_NAME"
+INSECURE_VARIABLE = "ULYSSES_INSECURE"
+SILENT_PEER_VARIABLE = "ULYSSES_SILENT_PEER"
+
+_SWITCH = {"1": True, "true": True, "0": False, "false": False}
+_MS_PER_UNIT = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
 CpGroup = Cluster | dist.ProcessGroup | tuple[dist.ProcessGroup, Cluster]
 
@@ -48,7 +54,7 @@ def _of_group(group: dist.ProcessGroup) -> Cluster:
     if address is None:
         expected = "host:port of the cluster, because cp_group is a ProcessGroup"
         raise field_error(ConfigError, ADDRESS_VARIABLE, None, expected)
-    cluster = connect(address, tls=_tls_of_environment(), **_owner_in(group, "default"))
+    cluster = connect(address, **_connections_of_environment(), **_owner_in(group, "default"))
     _of_environment[group] = cluster
     weakref.finalize(group, cluster.close)
     return cluster
@@ -83,6 +89,21 @@ def _agreed_session(group: dist.ProcessGroup, job: str) -> str:
                 StepMismatchError, "job", other, f"{expected!r}, as owner 0 has it", peer=f"owner {owner}"
             )
     return session
+
+
+def _connections_of_environment() -> dict[str, Any]:
+    """Written as for the services; an empty variable counts as not set."""
+    options: dict[str, Any] = {"tls": _tls_of_environment()}
+    if switch := os.environ.get(INSECURE_VARIABLE):
+        if switch not in _SWITCH:
+            raise field_error(ConfigError, INSECURE_VARIABLE, switch, "true or false")
+        options["insecure"] = _SWITCH[switch]
+    if time := os.environ.get(SILENT_PEER_VARIABLE):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", time)
+        if match is None:
+            raise field_error(ConfigError, SILENT_PEER_VARIABLE, time, "a time such as 5000ms, 20s or 1.5m")
+        options["silent_peer_ms"] = round(float(match[1]) * _MS_PER_UNIT[match[2]])
+    return options
 
 
 def _tls_of_environment() -> TlsFiles | None:

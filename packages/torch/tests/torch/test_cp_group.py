@@ -10,7 +10,14 @@ import torch.distributed as dist
 from tests.certificates import Certificates
 from tests.cluster import TestCluster
 from ulysses_torch import CancelledError, ConfigError, TlsFiles, UlyssesContextAttention, connect
-from ulysses_torch.cp_group import ADDRESS_VARIABLE, TLS_NAME_VARIABLE, TLS_VARIABLES, cluster_of
+from ulysses_torch.cp_group import (
+    ADDRESS_VARIABLE,
+    INSECURE_VARIABLE,
+    SILENT_PEER_VARIABLE,
+    TLS_NAME_VARIABLE,
+    TLS_VARIABLES,
+    cluster_of,
+)
 
 from .parity import random_inputs
 
@@ -69,7 +76,7 @@ def test_a_group_takes_the_files_of_tls_from_the_environment(
         monkeypatch.setenv(variable, str(path))
     monkeypatch.setenv(TLS_NAME_VARIABLE, name or "")
     with cluster_of(group) as made:
-        assert made.options.tls == TlsFiles(str(files.cert), str(files.key), str(files.ca), name)
+        assert made.options.connections.tls == TlsFiles(str(files.cert), str(files.key), str(files.ca), name)
 
 
 @pytest.mark.parametrize("missing", TLS_VARIABLES)
@@ -91,4 +98,40 @@ def test_without_tls_variables_a_group_connects_in_plaintext(
     for variable in TLS_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     with cluster_of(group) as made:
-        assert made.options.tls is None
+        assert made.options.connections.tls is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, (False, 20_000)),
+        ({INSECURE_VARIABLE: "", SILENT_PEER_VARIABLE: ""}, (False, 20_000)),
+        ({INSECURE_VARIABLE: "1", SILENT_PEER_VARIABLE: "5s"}, (True, 5_000)),
+        ({INSECURE_VARIABLE: "false", SILENT_PEER_VARIABLE: "2500ms"}, (False, 2_500)),
+        ({INSECURE_VARIABLE: "true", SILENT_PEER_VARIABLE: "1.5m"}, (True, 90_000)),
+    ],
+)
+def test_a_group_dials_as_the_environment_says(
+    group: dist.ProcessGroup,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    expected: tuple[bool, int],
+) -> None:
+    address = "10.0.0.1:7100" if expected[0] else "127.0.0.1:1"
+    for name, value in {ADDRESS_VARIABLE: address, **variables}.items():
+        monkeypatch.setenv(name, value)
+    with cluster_of(group) as made:
+        assert (made.options.connections.insecure, made.options.connections.silent_peer_ms) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [(INSECURE_VARIABLE, "yes"), (SILENT_PEER_VARIABLE, "5"), (SILENT_PEER_VARIABLE, "5 s")]
+)
+def test_a_variable_that_says_nothing_is_refused(
+    group: dist.ProcessGroup, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(ADDRESS_VARIABLE, "127.0.0.1:1")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as refused:
+        cluster_of(group)
+    assert (refused.value.field, refused.value.value) == (variable, f'"{value}"')

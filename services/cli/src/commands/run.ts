@@ -5,8 +5,8 @@ import {
   helpText,
   orAborted,
   switchOption,
+  type ConnectionOptions,
   type Logger,
-  type TlsFiles,
 } from '@ulysses/runtime';
 import type { Command } from '../command.js';
 import { CLUSTER_CHECKS, CLUSTER_OPTIONS, clusterSettings } from '../cluster-options.js';
@@ -23,8 +23,8 @@ const OPTIONS = {
   }),
 };
 
-const HELP = `ulysses run: starts a cluster as "up" does, runs a command with ULYSSES_ADDRESS (and ULYSSES_TLS_…) set to it, stops
-the cluster.
+const HELP = `ulysses run: starts a cluster as "up" does, runs a command with ULYSSES_ADDRESS set to it, and ULYSSES_TLS_…, ULYSSES_INSECURE and
+ULYSSES_SILENT_PEER as for the cluster; then stops the cluster.
 
 Usage: ulysses run --context-parallel-size N [options] -- COMMAND [ARGUMENT...]
 
@@ -85,12 +85,12 @@ async function launch(settings: ClusterSettings, logger: Logger): Promise<Cluste
 async function runCommand(
   [program, ...args]: readonly string[],
   cluster: Cluster,
-  { tls }: ClusterSettings,
+  { connections }: ClusterSettings,
 ): Promise<number> {
   if (program === undefined) throw new UlyssesError('INVARIANT', 'there is no command to run');
   const child = spawn(program, args, {
     stdio: 'inherit',
-    env: environmentWith({ ULYSSES_ADDRESS: cluster.address, ...tlsVariables(tls) }),
+    env: environmentWith({ ULYSSES_ADDRESS: cluster.address, ...connectionVariables(connections) }),
   });
   const exitCode = foreground(child);
   try {
@@ -105,11 +105,17 @@ async function runCommand(
 }
 
 /** What the command needs to dial the cluster. */
-function tlsVariables(tls: TlsFiles | null): Readonly<Record<string, string>> {
-  if (tls === null) return {};
+function connectionVariables({
+  tls,
+  insecure,
+  silentPeerMs,
+}: Required<ConnectionOptions>): Readonly<Record<string, string>> {
+  const common = { ULYSSES_INSECURE: String(insecure), ULYSSES_SILENT_PEER: `${silentPeerMs}ms` };
+  if (tls === null) return common;
   const { cert, key, ca, serverName } = tls;
   const name = serverName ?? null;
   return {
+    ...common,
     ULYSSES_TLS_CERT: cert,
     ULYSSES_TLS_KEY: key,
     ULYSSES_TLS_CA: ca,

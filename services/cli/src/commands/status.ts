@@ -35,7 +35,7 @@ ${helpText(OPTIONS)}
 
 Examples:
   ulysses status --address 127.0.0.1:7100
-  ulysses status --address 10.0.0.1:7100,10.0.0.9:7100 --watch
+  ulysses status --address 10.0.0.1:7100,10.0.0.9:7100 --insecure --watch
   ulysses status --rendezvous redis://redis:6379 --cluster blue
   ulysses status --address 127.0.0.1:7100 --json | jq .epoch`;
 

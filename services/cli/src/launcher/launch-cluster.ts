@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
 import type { KvCacheChoice } from '@ulysses/plan';
 import { connectCoordinator, connectRendezvous, type RendezvousClient } from '@ulysses/rpc';
-import { Deferred, orAborted, type LogLevel, type Logger, type TlsFiles } from '@ulysses/runtime';
+import { Deferred, orAborted, type ConnectionOptions, type LogLevel, type Logger } from '@ulysses/runtime';
 import { startChild, type Child } from './child.js';
 import type { ClusterEvent, RankProcess } from './cluster-event.js';
 import { followMembership } from './follow-membership.js';
@@ -14,9 +14,8 @@ export interface ClusterSettings {
   readonly cpSize: number;
   /** `host:port` of the coordinator; ranks take free ports on the same host. */
   readonly listen: string;
-  /** Of every process of the cluster, this one included; null: plaintext. */
-  readonly tls: TlsFiles | null;
-  readonly insecure: boolean;
+  /** Of every process of the cluster, this one included. */
+  readonly connections: Required<ConnectionOptions>;
   readonly gatherSizeCalculator: string;
   /** Of each rank. */
   readonly threads: number;
@@ -83,7 +82,7 @@ export async function launchCluster(options: LaunchOptions, signal: AbortSignal)
       failure.reject(new UlyssesError('PEER_LOST', message));
     });
     const members = new MemberTable(options.onEvent);
-    const rendezvous = connectRendezvous(address, options.tls);
+    const rendezvous = connectRendezvous(address, options.connections);
     const supervised = superviseOptions(options, members, rendezvous);
     const pool = new RankPool((wanted) =>
       superviseRank({ ...supervised, wanted }, stopping.signal).catch((thrown: unknown) => {
@@ -94,7 +93,7 @@ export async function launchCluster(options: LaunchOptions, signal: AbortSignal)
     pool.resize(options.cpSize);
     const complete = new Deferred();
     running.follow = followMembership(
-      connectCoordinator(address, options.tls),
+      connectCoordinator(address, options.connections),
       (membership) => {
         members.update(membership);
         if (!stopping.signal.aborted) pool.resize(membership.cpSize);
@@ -127,14 +126,15 @@ function startCoordinator(options: LaunchOptions): Child {
     ...['--context-parallel-kv-cache-policy', options.kvCachePolicy],
     options.kvCachePolicyUnaligned ? '--kv-cache-policy-unaligned' : '--no-kv-cache-policy-unaligned',
     ...['--kv-cache-budget', `${options.kvCacheBudget}B`],
-    ...securityFlags(options),
+    ...connectionFlags(options),
     ...['--log-level', options.logLevel],
   ]);
 }
 
 /** What the processes of the cluster share. Flags, because a variable of the launcher may say something else. */
-function securityFlags({ tls, insecure }: LaunchOptions): string[] {
-  const flags = insecure ? ['--insecure'] : ['--no-insecure'];
+function connectionFlags({ connections }: LaunchOptions): string[] {
+  const { tls, insecure, silentPeerMs } = connections;
+  const flags = [insecure ? '--insecure' : '--no-insecure', '--silent-peer', `${silentPeerMs}ms`];
   if (tls === null) return flags;
   const files = ['--tls-cert', tls.cert, '--tls-key', tls.key, '--tls-ca', tls.ca];
   const name = tls.serverName ?? null;
@@ -165,7 +165,7 @@ function superviseOptions(
     ...['--advertise', hostOf(listen)],
     ...['--tensor-listen', freePort],
     ...['--tensor-advertise', hostOf(listen)],
-    ...securityFlags(options),
+    ...connectionFlags(options),
     // The cluster ends as a whole; ranks need not wait for each other's steps.
     ...['--drain', '0s'],
     ...['--threads', String(threads)],

@@ -77,6 +77,15 @@ impl From<TlsFiles> for dataplane::TlsFiles {
     }
 }
 
+/// `NativeConnections` of `src/native.ts`.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct Connections {
+    pub tls: Option<TlsFiles>,
+    pub insecure: bool,
+    pub silent_peer_ms: f64,
+    pub slow_peer_ms: f64,
+}
+
 struct Open {
     plane: Arc<Plane>,
     listener: Arc<Listener>,
@@ -92,7 +101,8 @@ pub struct TensorPlane {
 #[napi]
 impl TensorPlane {
     /// `listen` is `host:port`; the plane then keeps the process alive until it is closed. One that only dials does so while a
-    /// step is registered. `transport` is one of `Transport` in `src/types.ts`, `tls` what secures TCP.
+    /// step is registered. `transport` is one of `Transport` in `src/types.ts`, `connections` how TCP is secured and what peers are
+    /// given time for.
     #[napi(factory, catch_unwind)]
     #[allow(clippy::too_many_arguments, reason = "they are named in TypeScript")]
     pub fn open(
@@ -101,17 +111,23 @@ impl TensorPlane {
         listen: Option<String>,
         transport_name: String,
         shared_bytes: f64,
-        tls: Option<TlsFiles>,
+        connections: Connections,
         description: String,
-        slow_peer_ms: f64,
         listener: Listener,
     ) -> napi::Result<TensorPlane> {
         let listens = listen.is_some();
         let (transport, shared_bytes) = (transport(&transport_name)?, extent("sharedBytes", shared_bytes)?);
-        let tls = tls.map(Into::into);
-        let slow_peer_timeout = Duration::from_millis(extent("slowPeerMs", slow_peer_ms)? as u64);
-        let defaults = PlaneOptions::new(description);
-        let options = PlaneOptions { listen, transport, shared_bytes, tls, slow_peer_timeout, ..defaults };
+        let milliseconds = |name, value| Ok::<_, Failure>(Duration::from_millis(extent(name, value)? as u64));
+        let options = PlaneOptions {
+            listen,
+            transport,
+            shared_bytes,
+            tls: connections.tls.map(Into::into),
+            insecure: connections.insecure,
+            silent_peer_timeout: milliseconds("silentPeerMs", connections.silent_peer_ms)?,
+            slow_peer_timeout: milliseconds("slowPeerMs", connections.slow_peer_ms)?,
+            ..PlaneOptions::new(description)
+        };
         let listener = Arc::new(listener);
         let callee = listener.clone();
         let report = move |event: Event| {

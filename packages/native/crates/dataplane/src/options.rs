@@ -29,6 +29,8 @@ pub struct PlaneOptions {
     pub shared_window_bytes: usize,
     /// Mutual TLS on every TCP connection, accepted and dialled; none: plaintext. Unix sockets have the kernel's word instead.
     pub tls: Option<TlsFiles>,
+    /// TCP in plaintext may leave this host.
+    pub insecure: bool,
     /// Who this process is, as peers read it in refusals: `rank 2`, `owner 0`.
     pub description: String,
     /// Most payload bytes of one slice message.
@@ -37,10 +39,8 @@ pub struct PlaneOptions {
     pub frame_bytes: u32,
     pub stream_window_bytes: u32,
     pub connection_window_bytes: u32,
-    /// A connection that was silent for so long is asked for a sign of life.
-    pub keepalive_interval: Duration,
-    /// And is lost when none came after so long.
-    pub keepalive_timeout: Duration,
+    /// How long a peer may be silent before its connection is lost: after half of it, it is asked for a sign of life.
+    pub silent_peer_timeout: Duration,
     /// Largest gRPC message that is read.
     pub message_limit_bytes: usize,
     /// Most connections accepted at a time.
@@ -62,13 +62,13 @@ impl PlaneOptions {
             shared_bytes: 256 << 20,
             shared_window_bytes: 4 << 20,
             tls: None,
+            insecure: false,
             description: description.into(),
             chunk_bytes: 512 << 10,
             frame_bytes: 512 << 10,
             stream_window_bytes: 1 << 20,
             connection_window_bytes: 2 << 20,
-            keepalive_interval: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(5),
+            silent_peer_timeout: Duration::from_secs(20),
             message_limit_bytes: 64 << 20,
             connection_limit: 4096,
             stream_limit: 64,

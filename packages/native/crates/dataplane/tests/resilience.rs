@@ -190,8 +190,7 @@ fn a_link_that_was_disconnected_ends_silently_here_and_is_reported_there() {
 fn a_peer_that_falls_silent_is_lost_although_its_connection_stays_open() {
     let options = |party| PlaneOptions {
         listen: Some("127.0.0.1:0".into()),
-        keepalive_interval: Duration::from_millis(300),
-        keepalive_timeout: Duration::from_millis(300),
+        silent_peer_timeout: Duration::from_millis(600),
         ..PlaneOptions::new(party)
     };
     let (near, far) = (Process::open(rank(0), options("rank 0")), Process::open(rank(1), options("rank 1")));

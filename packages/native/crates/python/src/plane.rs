@@ -51,11 +51,22 @@ impl Plane {
 impl Plane {
     /// `description` is how ranks read of this process in refusals: `owner 0`.
     #[new]
-    #[pyo3(signature = (description, *, tls = None))]
-    fn new(py: Python<'_>, description: String, tls: Option<TlsPaths>) -> PyResult<Plane> {
+    #[pyo3(signature = (description, *, tls = None, insecure = false, silent_peer_ms = 20_000))]
+    fn new(
+        py: Python<'_>,
+        description: String,
+        tls: Option<TlsPaths>,
+        insecure: bool,
+        silent_peer_ms: u64,
+    ) -> PyResult<Plane> {
         let progress: Arc<Watched<Progress>> = Arc::default();
         let heard = progress.clone();
-        let options = PlaneOptions { tls: tls.map(files), ..PlaneOptions::new(description) };
+        let options = PlaneOptions {
+            tls: tls.map(files),
+            insecure,
+            silent_peer_timeout: Duration::from_millis(silent_peer_ms),
+            ..PlaneOptions::new(description)
+        };
         let sink = Box::new(move |event| Progress::hear(&heard, event));
         let plane = py.detach(|| dataplane::Plane::open(options, RegionPool::new(RETAINED_BYTES), sink));
         let plane = plane.map_err(failure)?;

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Sequence
 
 from ..errors import CancelledError, PeerLostError, UlyssesError, UnauthenticatedError
+from ..wire.connection import ConnectionOptions
 from ..wire.convert import RankAddress
-from ..wire.tls import TlsFiles
 from .data_path import DataPathName, RouteChoice, StepTransfer, lost_rank
 from .step_channel import StepChannel
 from .tensor_link import TensorLink
@@ -21,10 +21,10 @@ class GrpcioPath:
 
     name: DataPathName = "grpcio"
 
-    def __init__(self, owner: int, party: str, route: RouteChoice, tls: TlsFiles | None) -> None:
+    def __init__(self, owner: int, party: str, route: RouteChoice, connections: ConnectionOptions) -> None:
         self._owner = owner
         self._party = party
-        self._tls = tls
+        self._connections = connections
         self.direct = route == "direct"
         self._lock = threading.Lock()
         self._links: dict[RankAddress, TensorLink] = {}
@@ -60,7 +60,7 @@ class GrpcioPath:
         def lost(error: UlyssesError) -> None:
             self._link_lost(rank, error)
 
-        link = self._links[rank] = TensorLink(rank.tensor_address, self._owner, self._party, self._tls, lost)
+        link = self._links[rank] = TensorLink(rank.tensor_address, self._owner, self._party, self._connections, lost)
         return link
 
     def forget(self, step: GrpcioStep) -> None:

@@ -16,10 +16,10 @@ from urllib.parse import quote
 import numpy as np
 from ulysses_native import Plane, PlaneError
 
-from ..errors import DeadlineError, PeerLostError, UlyssesError, error_of
+from ..errors import ConfigError, DeadlineError, PeerLostError, UlyssesError, error_of
+from ..wire.connection import ConnectionOptions
 from ..wire.convert import RankAddress
 from ..wire.slices import ROLE_OWNER, Bytes, peer_role
-from ..wire.tls import TlsFiles
 from .data_path import DataPathName, OpenStep, RouteChoice, StepTransfer, lost_rank
 from .owner_exchange import Receive
 
@@ -36,13 +36,19 @@ MOST_DIRECT_RANKS = 64
 class NativePath:
     name: DataPathName = "native"
 
-    def __init__(self, owner: int, party: str, route: RouteChoice, tls: TlsFiles | None) -> None:
+    def __init__(self, owner: int, party: str, route: RouteChoice, connections: ConnectionOptions) -> None:
         self._owner = owner
         self._party = party
         self._route = route
-        files = None if tls is None else (tls.cert, tls.key, tls.ca, tls.server_name)
+        self._connections = connections
+        tls = connections.tls
         with _translated():
-            self._plane = Plane(f"owner {owner}", tls=files)
+            self._plane = Plane(
+                f"owner {owner}",
+                tls=None if tls is None else (tls.cert, tls.key, tls.ca, tls.server_name),
+                insecure=connections.insecure,
+                silent_peer_ms=connections.silent_peer_ms,
+            )
         self._ranks: Sequence[str] = ()
 
     @property
@@ -88,6 +94,10 @@ class NativePath:
             try:
                 with _translated():
                     self._plane.wait_connected(_link_name(rank), until - time.monotonic())
+            except ConfigError:
+                # Plaintext beyond this host and its unix sockets.
+                self._connections.require_private("tensor_address", rank.tensor_address)
+                raise
             except DeadlineError as error:
                 # The step is repeated; on route `auto` through the relay.
                 raise PeerLostError(*lost_rank(rank, error.message)) from None

@@ -18,10 +18,11 @@ import grpc
 
 from ..errors import PeerLostError, StaleEpochError, UlyssesError
 from ..generated import tensor_pb2, tensor_plane_pb2
+from ..wire.connection import ConnectionOptions
 from ..wire.convert import StepKey, error_from_proto, pass_name
 from ..wire.rpc import PARTY_METADATA, error_from_call, open_channel
 from ..wire.slices import ROLE_OWNER, SliceHead, chunks_of, decode_slice, encode_slice, peer_role
-from ..wire.tls import TlsFiles, tls_refusal
+from ..wire.tls import tls_refusal
 from .owner_exchange import Send
 from .step_channel import StepChannel
 
@@ -47,11 +48,11 @@ class TensorLink:
         address: str,
         owner: int,
         party: str,
-        tls: TlsFiles | None,
+        connections: ConnectionOptions,
         on_lost: Callable[[UlyssesError], None],
     ) -> None:
         self._address = address
-        self._tls = tls
+        self._tls = connections.tls
         #: Whether the peer ever said anything: if not, certificates may be why.
         self._heard = False
         self._owner = owner
@@ -64,7 +65,7 @@ class TensorLink:
         self._ended = False
         #: Set when gRPC has taken the last message of an iterator, so that its thread is about to end.
         self._drained = [threading.Event(), threading.Event()]
-        self._channel = open_channel(address, tls)
+        self._channel = open_channel(address, connections)
         metadata = ((PARTY_METADATA, party),)
         push: Any = self._channel.stream_stream(_PUSH, None, tensor_plane_pb2.PushResponse.FromString)
         pull: Any = self._channel.stream_stream(_PULL, None, None)

@@ -22,9 +22,9 @@ from ..errors import (
     field_error,
 )
 from ..generated import tensor_pb2
+from .connection import ConnectionOptions
 from .convert import error_from_proto
 from .slices import CHUNK_BYTES
-from .tls import TlsFiles
 
 ERROR_METADATA = "ulysses-error-bin"
 PARTY_METADATA = "ulysses-party"
@@ -36,10 +36,9 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.max_frame_size", 2 * CHUNK_BYTES),
     ("grpc.http2.lookahead_bytes", 8 * CHUNK_BYTES),
     ("grpc.http2.write_buffer_size", 4 * CHUNK_BYTES),
-    # A host that died without closing its connection is noticed after at most 20 s.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A peer that is gone without closing its connection is noticed between steps, and while nothing is sent.
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
     # A restarted peer is found again soon; one attempt to connect takes at most 4 s.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 4000),
@@ -68,16 +67,20 @@ _PLAIN_STATUS: dict[grpc.StatusCode, type[UlyssesError]] = {
 }
 
 
-def open_channel(address: str, tls: TlsFiles | None) -> grpc.Channel:
+def open_channel(address: str, connections: ConnectionOptions) -> grpc.Channel:
     """A connection that is made on the first call.
 
-    Raises CONFIG when `address` is not `host:port`, or files of TLS cannot be used.
+    Raises CONFIG when `address` is not `host:port`, is beyond loopback without TLS and that is not meant, or files of
+    TLS cannot be used.
     """
     if not re.fullmatch(r".+:\d{1,5}", address):
         raise field_error(ConfigError, "address", address, "host:port")
-    if tls is None:
-        return grpc.insecure_channel(address, options=_OPTIONS)
-    return grpc.secure_channel(address, tls.credentials(), options=[*_OPTIONS, *tls.channel_options()])
+    connections.require_private("address", address)
+    options = [*_OPTIONS, *connections.channel_options()]
+    if connections.tls is None:
+        return grpc.insecure_channel(address, options=options)
+    tls = connections.tls
+    return grpc.secure_channel(address, tls.credentials(), options=[*options, *tls.channel_options()])
 
 
 def error_from_call(failure: grpc.RpcError, what: str) -> UlyssesError:

@@ -1,6 +1,8 @@
 //! Links that this process opens.
 
 use std::future::pending;
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,24 +105,20 @@ impl Drop for Connection {
 }
 
 async fn connect(engine: &Arc<Engine>, dial: &Dial) -> Result<Connected> {
-    let lost = |reason: String| Error::new(Code::PeerLost, format!("link {} to {}: {reason}", dial.link, dial.address));
     if !is_party(&dial.party) {
         let message =
             format!("{PARTY_KEY}: {:?}, expected rank/<index>/<member> or owner/<index>/<job>/<session>", dial.party);
         return Err(Error::new(Code::Config, message));
     }
-    let socket = Socket::connect(&dial.address, engine.options.transport, engine.arena.as_ref());
-    let (mut socket, sharing) = socket.await.map_err(|error| lost(error.to_string()))?;
-    if let Some(tls) = &engine.tls {
-        socket = socket.secured(tls, &dial.address).await.map_err(|error| match tls::refusal(&error) {
-            Some(refusal) => unauthenticated(dial, &refusal),
-            None => lost(error.to_string()),
-        })?;
-    }
+    let (socket, sharing) = match Socket::by_unix(&dial.address, engine.options.transport, engine.arena.as_ref()).await
+    {
+        Some(found) => found,
+        None => (by_tcp(engine, dial).await?, None),
+    };
     let refusal = socket.refusal();
     let lost = |reason: String| match refusal.get() {
         Some(refusal) => unauthenticated(dial, refusal),
-        None => lost(reason),
+        None => lost(dial, &reason),
     };
     let scheme = if engine.tls.is_some() && !socket.is_unix() { "https" } else { "http" };
     let origin = format!("{scheme}://{}", dial.address);
@@ -153,6 +151,33 @@ async fn connect(engine: &Arc<Engine>, dial: &Dial) -> Result<Connected> {
     Ok(Connected { outlet, push, pull, connection, requests })
 }
 
+/// With TLS where there are certificates; without, strangers on the way could read and answer.
+async fn by_tcp(engine: &Engine, dial: &Dial) -> Result<Socket> {
+    if engine.tls.is_none() && !engine.options.insecure && !is_loopback(&dial.address) {
+        let expected = "expected TLS, or insecure if all who reach it are trusted";
+        let message = format!("link {} to {}: plaintext beyond loopback, {expected}", dial.link, dial.address);
+        return Err(Error::new(Code::Config, message));
+    }
+    let lost = |error: io::Error| lost(dial, &error.to_string());
+    let socket = Socket::by_tcp(&dial.address).await.map_err(lost)?;
+    let Some(tls) = &engine.tls else { return Ok(socket) };
+    socket.secured(tls, &dial.address).await.map_err(|error| match tls::refusal(&error) {
+        Some(refusal) => unauthenticated(dial, &refusal),
+        None => lost(error),
+    })
+}
+
+/// Names are taken at their word: only `localhost` is known to mean this host.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback())
+}
+
+fn lost(dial: &Dial, reason: &str) -> Error {
+    Error::new(Code::PeerLost, format!("link {} to {}: {reason}", dial.link, dial.address))
+}
+
 fn unauthenticated(dial: &Dial, refusal: &str) -> Error {
     Error::new(Code::Unauthenticated, format!("link {} to {}: {refusal}", dial.link, dial.address))
 }
@@ -164,8 +189,8 @@ fn builder(options: &PlaneOptions) -> Builder<TokioExecutor> {
         .initial_stream_window_size(options.stream_window_bytes)
         .initial_connection_window_size(options.connection_window_bytes)
         .max_frame_size(options.frame_bytes)
-        .keep_alive_interval(options.keepalive_interval)
-        .keep_alive_timeout(options.keepalive_timeout)
+        .keep_alive_interval(options.silent_peer_timeout / 2)
+        .keep_alive_timeout(options.silent_peer_timeout / 2)
         .keep_alive_while_idle(true);
     builder
 }

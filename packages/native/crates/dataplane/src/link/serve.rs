@@ -115,8 +115,8 @@ fn builder(options: &PlaneOptions) -> Builder<TokioExecutor> {
         .initial_connection_window_size(options.connection_window_bytes)
         .max_frame_size(options.frame_bytes)
         .max_concurrent_streams(options.stream_limit)
-        .keep_alive_interval(options.keepalive_interval)
-        .keep_alive_timeout(options.keepalive_timeout);
+        .keep_alive_interval(options.silent_peer_timeout / 2)
+        .keep_alive_timeout(options.silent_peer_timeout / 2);
     builder
 }
 

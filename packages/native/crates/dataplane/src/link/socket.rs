@@ -50,7 +50,7 @@ impl Socket {
         Socket { stream, refusal: Refusal::default(), is_silent: true, preface: None }
     }
 
-    pub(super) fn tcp(stream: TcpStream) -> Result<Socket> {
+    fn tcp(stream: TcpStream) -> Result<Socket> {
         stream.set_nodelay(true)?;
         Ok(Socket::new(Stream::Tcp(stream)))
     }
@@ -114,28 +114,29 @@ impl Socket {
         }
     }
 
-    /// Connects to `host:port`: by unix socket where the transport allows and the peer has one, and passing memory where both
-    /// have some to share.
-    pub(super) async fn connect(
+    /// Connects to `host:port` by unix socket, where the transport allows and the peer has one, and passes memory where both have some
+    /// to share.
+    pub(super) async fn by_unix(
         address: &str,
         transport: Transport,
         arena: Option<&Arc<Arena>>,
-    ) -> Result<(Socket, Option<Arc<Sharing>>)> {
-        if transport != Transport::Tcp
-            && let Ok(listens) = address.parse()
-        {
-            if let Some(arena) = arena
-                && let Some(socket) = Socket::connect_unix(listens).await
-                && let Stream::Unix(stream) = &socket.stream
-                && let Ok(sharing) = offer(stream, arena).await
-            {
-                return Ok((socket, sharing));
-            }
-            if let Some(socket) = Socket::connect_unix(listens).await {
-                return Ok((socket, None));
-            }
+    ) -> Option<(Socket, Option<Arc<Sharing>>)> {
+        if transport == Transport::Tcp {
+            return None;
         }
-        Ok((Socket::tcp(TcpStream::connect(address).await?)?, None))
+        let listens = address.parse().ok()?;
+        if let Some(arena) = arena
+            && let Some(socket) = Socket::connect_unix(listens).await
+            && let Stream::Unix(stream) = &socket.stream
+            && let Ok(sharing) = offer(stream, arena).await
+        {
+            return Some((socket, sharing));
+        }
+        Some((Socket::connect_unix(listens).await?, None))
+    }
+
+    pub(super) async fn by_tcp(address: &str) -> Result<Socket> {
+        Socket::tcp(TcpStream::connect(address).await?)
     }
 
     async fn connect_unix(listens: SocketAddr) -> Option<Socket> {

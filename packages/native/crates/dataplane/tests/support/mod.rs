@@ -15,7 +15,7 @@ use ulysses_dataplane::{
     Transport,
 };
 
-/// Far below the keepalive's 15 s, so that nothing passes by it.
+/// Far below the 20 s that a peer may be silent, so that nothing passes by it.
 pub const DEADLINE: Duration = Duration::from_secs(8);
 
 /// What pools keep for reuse.
