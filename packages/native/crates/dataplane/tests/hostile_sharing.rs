@@ -5,6 +5,7 @@ mod support;
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::thread;
 
 use support::greeting::{SEALS, dial, greet, memory};
 use support::stock::{Ack, AckEnvelope, PARTY, SharedRows, SliceEnvelope, Stock, expect, party, slice, step};
@@ -21,7 +22,7 @@ fn pattern(bytes: usize) -> Vec<u8> {
 
 /// A client whose memory has these bytes, connected.
 fn sharing(process: &Process, bytes: &[u8]) -> Stock {
-    let mut socket = dial(process);
+    let mut socket = dial(&process.address());
     assert!(greet(&mut socket, bytes.len() as u64, &memory(bytes, SEALS)));
     Stock::over(socket, process)
 }
@@ -35,6 +36,32 @@ fn shared(call: u64, segment_bytes: usize, shared: SharedRows) -> SliceEnvelope 
     let mut envelope = slice(call, 0, segment_bytes, &[]);
     envelope.slice.as_mut().unwrap().shared = Some(shared);
     envelope
+}
+
+#[test]
+fn a_process_of_another_user_is_not_answered() {
+    let process = Process::sharing(0, SHARED_BYTES);
+    let address = process.address();
+    let answered = || {
+        let mut socket = dial(&address);
+        // It may be refused before it has said anything.
+        let said = socket.write_all(b"\0ulysses\0\0\0\0\0\0\0\0");
+        let mut answer = [0; 16];
+        said.and_then(|()| socket.read_exact(&mut answer)).is_ok()
+    };
+    assert!(answered(), "a process of the same user is");
+    // SAFETY: reads the user of this process.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("not run: a process of another user, which takes root");
+        return;
+    }
+    let refused = || {
+        // SAFETY: changes the user of this thread, which ends soon; libc's function would change that of all threads.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) }, 0);
+        !answered()
+    };
+    assert!(thread::scope(|scope| scope.spawn(refused).join()).unwrap(), "another user is not");
+    assert!(answered(), "and the same user still is");
 }
 
 #[test]
@@ -116,7 +143,9 @@ fn rows_that_do_not_fit_their_segment_are_refused() {
 #[test]
 fn shared_rows_are_refused_on_connections_that_passed_no_memory() {
     let process = Process::sharing(0, SHARED_BYTES);
-    for (call, stock) in [Stock::connect(&process), Stock::over(dial(&process), &process)].into_iter().enumerate() {
+    for (call, stock) in
+        [Stock::connect(&process), Stock::over(dial(&process.address()), &process)].into_iter().enumerate()
+    {
         let call = call as u64;
         let (slices, mut replies) = stock.push();
         expect(&process, call, 100);
@@ -145,7 +174,7 @@ fn memory_that_its_owner_could_change_in_size_is_declined_and_payload_travels() 
     .enumerate()
     {
         let call = call as u64;
-        let mut socket = dial(&process);
+        let mut socket = dial(&process.address());
         assert!(!greet(&mut socket, stated, &passed), "memory {call}");
         let stock = Stock::over(socket, &process);
         let (slices, mut replies) = stock.push();
@@ -159,7 +188,7 @@ fn memory_that_its_owner_could_change_in_size_is_declined_and_payload_travels() 
 fn a_greeting_that_is_none_ends_its_connection_only() {
     let process = Process::sharing(0, SHARED_BYTES);
     for begins in [&b"\0"[..], b"\0ulysseS12345678", b"\0ulysses1234"] {
-        let mut socket = dial(&process);
+        let mut socket = dial(&process.address());
         socket.write_all(begins).unwrap();
         let ended = socket.read(&mut [0; 16]);
         assert!(

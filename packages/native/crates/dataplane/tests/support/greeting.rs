@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
-use super::{DEADLINE, Process};
+use super::DEADLINE;
 
 pub const SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL;
 
@@ -16,8 +16,8 @@ pub fn abstract_name(address: &str) -> SocketAddr {
     SocketAddr::from_abstract_name(format!("ulysses-tensor/{address}")).unwrap()
 }
 
-pub fn dial(process: &Process) -> UnixStream {
-    let socket = UnixStream::connect_addr(&abstract_name(&process.address())).unwrap();
+pub fn dial(address: &str) -> UnixStream {
+    let socket = UnixStream::connect_addr(&abstract_name(address)).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket
 }
