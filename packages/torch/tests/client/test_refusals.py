@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,12 +31,10 @@ from .test_exchange import inputs, view_of
 
 
 def refusal_of(address: str, **options: Any) -> UlyssesError:
-    """What the first step of a connection fails with, within five seconds."""
+    """What the first step of a connection fails with."""
     q, k, v, _ = (array.view(np.uint8) for array in inputs(4))
-    started = time.monotonic()
     with connect(address, **options) as connection, pytest.raises(UlyssesError) as refused:
         forward(connection, view_of(4), QkvShards(q, k, v), np.zeros_like(q))
-    assert time.monotonic() - started < 5
     return refused.value
 
 
