@@ -72,9 +72,7 @@ class Cluster:
         self.contacted = False
         self.coordinators = Coordinators(options.address, options.connections)
         party = owner_party(options.owner_index, options.job, options.session)
-        self.path = open_data_path(
-            options.data_path, options.owner_index, party, options.route, options.connections
-        )
+        self.path = open_data_path(options.data_path, options.owner_index, party, options.route, options.connections)
         self._calls = itertools.count()
         self._lock = threading.Lock()
         self._warned: set[str] = set()
