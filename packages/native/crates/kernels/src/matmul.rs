@@ -3,7 +3,7 @@
 use crate::check::{check_rows, check_threads};
 use crate::isa::{Kernel, Simd};
 use crate::micro::{Product, ROWS, Start};
-use crate::pack::{MAX_WIDTH, columns_to_panels, groups, rows_to_panels};
+use crate::pack::{MAX_WIDTH, columns_to_panels, rows_to_panels};
 use crate::parallel::{Halt, for_each};
 use crate::rows::{Rows, RowsMut};
 use crate::workspace::{Buffer, Cutter};
@@ -206,21 +206,20 @@ impl Kernel for MultiplyBlock<'_, '_> {
                 return;
             }
             for column in (0..block.columns).step_by(S::WIDTH) {
-                for (row, rows) in groups(block.rows) {
-                    simd.invoke(Product {
-                        rows,
-                        columns: S::WIDTH,
-                        depth: depth.min(k - step),
-                        a: &block.a[row * k + step * ROWS..],
-                        a_row: 1,
-                        a_step: ROWS,
-                        b: &block.b[column * k + step * S::WIDTH..],
-                        b_step: S::WIDTH,
-                        c: &mut sums[row * BLOCK_COLUMNS + column..],
-                        c_row: BLOCK_COLUMNS,
-                        start: if step == 0 { Start::Zero } else { Start::Add },
-                    });
-                }
+                simd.invoke(Product {
+                    rows: block.rows,
+                    columns: S::WIDTH,
+                    depth: depth.min(k - step),
+                    a: &block.a[step * ROWS..],
+                    a_group: ROWS * k,
+                    a_row: 1,
+                    a_step: ROWS,
+                    b: &block.b[column * k + step * S::WIDTH..],
+                    b_step: S::WIDTH,
+                    c: &mut sums[column..],
+                    c_row: BLOCK_COLUMNS,
+                    start: if step == 0 { Start::Zero } else { Start::Add },
+                });
             }
         }
         for row in 0..block.rows {

@@ -1,4 +1,4 @@
-//! The one micro-kernel: a tile of up to six rows of C, kept in registers while the depth is walked.
+//! The one micro-kernel: tiles of up to six rows of C, each kept in registers while the depth is walked.
 use crate::isa::{Kernel, Simd};
 
 /// Rows of the micro-kernel's tile, and of every packed panel.
@@ -13,13 +13,15 @@ pub(crate) enum Start<'a> {
     Scaled(&'a [f32]),
 }
 
-/// `C[r][j] = start + sum over k < depth of a[r * a_row + k * a_step] * b[k * b_step + j]`, r < rows, j < columns.
-/// C's rows are `c_row` apart. `rows` is 2, 4 or 6; `columns` a multiple of `LANES`, at most `WIDTH`.
+/// `C[r][j] = start + sum over k < depth of A[r][k] * b[k * b_step + j]`, r < rows, j < columns. A's rows come in groups of
+/// `ROWS`, which begin `a_group` apart; row r of a group has its element k at `r * a_row + k * a_step`. C's rows are `c_row`
+/// apart. Rows of the last group are computed up to an even count; `columns` is a multiple of `LANES`, at most `WIDTH`.
 pub(crate) struct Product<'a> {
     pub rows: usize,
     pub columns: usize,
     pub depth: usize,
     pub a: &'a [f32],
+    pub a_group: usize,
     pub a_row: usize,
     pub a_step: usize,
     pub b: &'a [f32],
@@ -33,18 +35,30 @@ impl Product<'_> {
     /// Panics unless every element that the product touches lies inside its slice.
     #[inline(always)]
     fn check<S: Simd>(&self) {
-        assert!(matches!(self.rows, 2 | 4 | 6));
         assert!((1..=S::VECTORS).contains(&(self.columns / S::LANES)));
         assert!(self.columns.is_multiple_of(S::LANES));
-        if let Some(last) = self.depth.checked_sub(1) {
-            assert!((self.rows - 1) * self.a_row + last * self.a_step < self.a.len());
+        let last_step = self.depth.checked_sub(1);
+        if let Some(last) = last_step {
             assert!(last * self.b_step + self.columns <= self.b.len());
         }
-        assert!((self.rows - 1) * self.c_row + self.columns <= self.c.len());
+        for begin in (0..self.rows).step_by(ROWS) {
+            let last_row = computed(self.rows - begin) - 1;
+            assert!((begin + last_row) * self.c_row + self.columns <= self.c.len());
+            if let Some(last) = last_step {
+                let group = begin / ROWS * self.a_group;
+                assert!(group + last_row * self.a_row + last * self.a_step < self.a.len());
+            }
+        }
         if let Start::Scaled(factors) = self.start {
             assert!(factors.len() >= self.columns);
         }
     }
+}
+
+/// Rows that are computed of a group, when so many are left.
+#[inline(always)]
+fn computed(left: usize) -> usize {
+    left.min(ROWS).next_multiple_of(2)
 }
 
 impl Kernel for Product<'_> {
@@ -53,13 +67,13 @@ impl Kernel for Product<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         self.check::<S>();
-        // SAFETY: `check` proved the extents, and each arm has the rows and vectors that it proved them for.
+        // SAFETY: `check` proved the extents, and each arm has the vectors that it proved them for.
         unsafe {
             match self.columns / S::LANES {
-                1 => rows::<S, 1>(simd, self),
-                2 if S::VECTORS >= 2 => rows::<S, 2>(simd, self),
-                3 if S::VECTORS >= 3 => rows::<S, 3>(simd, self),
-                4 if S::VECTORS >= 4 => rows::<S, 4>(simd, self),
+                1 => groups::<S, 1>(simd, self),
+                2 if S::VECTORS >= 2 => groups::<S, 2>(simd, self),
+                3 if S::VECTORS >= 3 => groups::<S, 3>(simd, self),
+                4 if S::VECTORS >= 4 => groups::<S, 4>(simd, self),
                 _ => unreachable!("checked"),
             }
         }
@@ -69,26 +83,36 @@ impl Kernel for Product<'_> {
 /// # Safety
 /// The product was checked, and `V` is its columns in vectors.
 #[inline(always)]
-unsafe fn rows<S: Simd, const V: usize>(simd: S, product: Product) {
-    // SAFETY: the caller's promise, and the rows are as matched.
-    unsafe {
-        let (a_row, a_step) = (product.a_row, product.a_step);
-        match (product.rows, a_row) {
-            // Packed panels: with the distances known, the compiler folds them into the addresses.
-            (6, 1) if a_step == ROWS => tile::<S, 6, V>(simd, product, 1, ROWS),
-            (6, _) => tile::<S, 6, V>(simd, product, a_row, a_step),
-            (4, _) => tile::<S, 4, V>(simd, product, a_row, a_step),
-            _ => tile::<S, 2, V>(simd, product, a_row, a_step),
+unsafe fn groups<S: Simd, const V: usize>(simd: S, product: Product) {
+    let Product { rows, a_group, a_row, a_step, c_row, .. } = product;
+    let (mut a, mut c) = (product.a.as_ptr(), product.c.as_mut_ptr());
+    for begin in (0..rows).step_by(ROWS) {
+        // SAFETY: the caller's promise; `check` counted these rows of this group.
+        unsafe {
+            match (computed(rows - begin), a_row) {
+                // Packed panels: with the distances known, the compiler folds them into the addresses.
+                (ROWS, 1) if a_step == ROWS => tile::<S, ROWS, V>(simd, &product, (a, 1, ROWS), c),
+                (ROWS, _) => tile::<S, ROWS, V>(simd, &product, (a, a_row, a_step), c),
+                (4, _) => tile::<S, 4, V>(simd, &product, (a, a_row, a_step), c),
+                _ => tile::<S, 2, V>(simd, &product, (a, a_row, a_step), c),
+            }
         }
+        a = a.wrapping_add(a_group);
+        c = c.wrapping_add(ROWS * c_row);
     }
 }
 
 /// # Safety
-/// The product was checked, and has `R` rows and `V` vectors of columns; `a_row` and `a_step` are its own.
+/// The product was checked, has `V` vectors of columns, and at `a` and `c` `R` rows of a group; `a_row` and `a_step` are
+/// its own.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, product: Product, a_row: usize, a_step: usize) {
+unsafe fn tile<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    product: &Product,
+    (a, a_row, a_step): (*const f32, usize, usize),
+    c: *mut f32,
+) {
     let mut sum = [[simd.splat(0.0); V]; R];
-    let c = product.c.as_mut_ptr();
     if !matches!(product.start, Start::Zero) {
         for (r, row) in sum.iter_mut().enumerate() {
             for (v, sum) in row.iter_mut().enumerate() {
@@ -106,7 +130,7 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(simd: S, product: Produc
             }
         }
     }
-    let (a, b) = (product.a.as_ptr(), product.b.as_ptr());
+    let b = product.b.as_ptr();
     for k in 0..product.depth {
         let mut columns = [simd.splat(0.0); V];
         for (v, column) in columns.iter_mut().enumerate() {

@@ -1,7 +1,6 @@
 //! Operands as the micro-kernel reads them: float32, in panels, padded with zeros.
 use crate::Element;
 use crate::attention::MAX_HEAD_SIZE;
-use crate::micro::ROWS;
 use crate::rows::Rows;
 
 /// Longest row that the functions here take.
@@ -89,17 +88,12 @@ pub(crate) fn lane_to_row<T: Element>(tile: &[f32], width: usize, lane: usize, f
     }
 }
 
-/// The micro-kernel's row groups over `count` rows: where each begins, and how many rows to compute, rounded up to
-/// what the kernel offers. Buffers are padded to whole groups.
-pub(crate) fn groups(count: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..count).step_by(ROWS).map(move |begin| (begin, (count - begin).min(ROWS).next_multiple_of(2)))
-}
-
 #[cfg(test)]
 #[expect(unsafe_code, reason = "makes rows of arrays")]
 mod tests {
     use super::*;
     use crate::Strided;
+    use crate::micro::ROWS;
 
     fn rows(values: &[f32], rows: usize, stride: usize, d: usize) -> Rows<'_, f32> {
         let from = Strided { ptr: values.as_ptr(), row_stride: stride };
@@ -135,12 +129,5 @@ mod tests {
             assert!(copy_rows(rows(&values, 1, 3, 1), 3, &mut [0.0; 3]));
             assert_eq!(columns_to_panels(rows(&values, 3, 1, 1), ROWS, 3, &mut [0.0; 3 * ROWS]), 1);
         }
-    }
-
-    #[test]
-    fn groups_cover_every_row_with_even_counts() {
-        assert_eq!(groups(0).count(), 0);
-        assert_eq!(groups(6).collect::<Vec<_>>(), [(0, 6)]);
-        assert_eq!(groups(15).collect::<Vec<_>>(), [(0, 6), (6, 6), (12, 4)]);
     }
 }

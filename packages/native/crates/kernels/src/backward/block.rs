@@ -4,12 +4,15 @@ use crate::Element;
 use crate::bounds::{Lanes, hull};
 use crate::isa::{Kernel, Simd};
 use crate::micro::{Product, Start};
-use crate::pack::{columns_to_panels, groups, rows_to_panels};
+use crate::pack::{columns_to_panels, rows_to_panels};
 use crate::parallel::Halt;
 use crate::rows::Rows;
 use crate::tiles::{Tiles, columns_to_tiles, element, rows_to_tiles, slots};
 use crate::workspace::Cutter;
 use std::ops::Range;
+
+/// Row groups whose scores are computed before they become P and dS: both stay in the first cache level in between.
+const GROUPS: usize = 4;
 
 /// What a thread works in.
 pub(crate) struct Scratch<'m> {
@@ -183,7 +186,6 @@ impl Block<'_, '_, '_> {
             all &= if S::TILES {
                 self.slopes_by_tiles(simd, &tiles, tile, &meeting, panel)
             } else {
-                self.scores(simd, tile, &meeting, panel);
                 self.probabilities(simd, tile, &meeting, panel)
             };
         }
@@ -210,40 +212,56 @@ impl Block<'_, '_, '_> {
         tile.dq.take(self.gradient.begin / S::BACKWARD_KEYS, self.halt, |dq| change(dq));
     }
 
-    /// S^T = K Q^T and dP^T = V dO^T, `[key][panel]`.
-    #[inline(always)]
-    fn scores<S: Simd>(&mut self, simd: S, tile: &QueryTile, meeting: &Meeting, panel: usize) {
-        let (d, width) = (self.d, S::WIDTH);
-        let Scratch { k_rows, v_rows, p, ds, .. } = &mut *self.scratch;
-        let products = [(k_rows, &tile.q_lanes, p), (v_rows, &tile.dout_lanes, ds)];
-        for (a, b, c) in products {
-            for key in meeting.keys.clone().step_by(S::ROWS) {
-                simd.invoke(Product {
-                    rows: S::ROWS,
-                    columns: width,
-                    depth: d,
-                    a: &a[key * d..],
-                    a_row: 1,
-                    a_step: S::ROWS,
-                    b: &b[panel * d * width..],
-                    b_step: width,
-                    c: &mut c[key * S::BACKWARD_QUERIES + panel * width..],
-                    c_row: S::BACKWARD_QUERIES,
-                    start: Start::Zero,
-                });
-            }
-        }
-    }
-
-    /// P = 2^(S - lse) and dS / scale = P * (dP - delta); 0 where a row does not see a key, and in the rows that fill
-    /// the last row group. True if all rows see all keys.
+    /// P = 2^(S - lse) and dS / scale = P * (dP - delta), `[key][panel]`, some keys at a time: 0 where a row does not see a
+    /// key, and in the rows that fill the last row group. True if all rows see all keys.
     #[inline(always)]
     fn probabilities<S: Simd>(&mut self, simd: S, tile: &QueryTile, meeting: &Meeting, panel: usize) -> bool {
         let (keys, first) = (meeting.keys.clone(), panel * S::WIDTH);
         let rows = tile.rows.min(first + S::WIDTH);
         let bounds = &tile.bounds[2 * first..2 * rows];
+        let all = self.scratch.lanes.set(bounds, self.gradient.begin, &keys);
+        for begin in keys.clone().step_by(GROUPS * S::ROWS) {
+            let part = begin..keys.end.min(begin + GROUPS * S::ROWS);
+            self.scores(simd, tile, &part, panel);
+            self.weigh(simd, tile, &part, first, all);
+        }
+        let Scratch { p, ds, .. } = &mut *self.scratch;
+        for key in keys.end..keys.end.next_multiple_of(S::ROWS) {
+            let place = key * S::BACKWARD_QUERIES + first;
+            p[place..place + S::WIDTH].fill(0.0);
+            ds[place..place + S::WIDTH].fill(0.0);
+        }
+        all
+    }
+
+    /// S^T = K Q^T and dP^T = V dO^T.
+    #[inline(always)]
+    fn scores<S: Simd>(&mut self, simd: S, tile: &QueryTile, keys: &Range<usize>, panel: usize) {
+        let (d, width) = (self.d, S::WIDTH);
+        let Scratch { k_rows, v_rows, p, ds, .. } = &mut *self.scratch;
+        let products = [(k_rows, &tile.q_lanes, p), (v_rows, &tile.dout_lanes, ds)];
+        for (a, b, c) in products {
+            simd.invoke(Product {
+                rows: keys.len(),
+                columns: width,
+                depth: d,
+                a: &a[keys.start * d..],
+                a_group: S::ROWS * d,
+                a_row: 1,
+                a_step: S::ROWS,
+                b: &b[panel * d * width..],
+                b_step: width,
+                c: &mut c[keys.start * S::BACKWARD_QUERIES + panel * width..],
+                c_row: S::BACKWARD_QUERIES,
+                start: Start::Zero,
+            });
+        }
+    }
+
+    /// Scores become P, and dP becomes dS / scale.
+    #[inline(always)]
+    fn weigh<S: Simd>(&mut self, simd: S, tile: &QueryTile, keys: &Range<usize>, first: usize, all: bool) {
         let Scratch { p, ds, lanes, .. } = &mut *self.scratch;
-        let all = lanes.set(bounds, self.gradient.begin, &keys);
         let zero = simd.splat(0.0);
         for at in (0..S::WIDTH).step_by(S::LANES) {
             let (lse, delta) = (simd.load(tile.lse, first + at), simd.load(tile.delta, first + at));
@@ -259,12 +277,6 @@ impl Block<'_, '_, '_> {
                 simd.store(ds, place, slope);
             }
         }
-        for key in keys.end..keys.end.next_multiple_of(S::ROWS) {
-            let place = key * S::BACKWARD_QUERIES + first;
-            p[place..place + S::WIDTH].fill(0.0);
-            ds[place..place + S::WIDTH].fill(0.0);
-        }
-        all
     }
 
     /// dV += P^T dO and dK += dS^T Q, `[key][d]`.
@@ -277,21 +289,20 @@ impl Block<'_, '_, '_> {
         let products = [(&scratch.p, &tile.dout_rows, &mut gradient.dv), (&scratch.ds, &tile.q_rows, &mut gradient.dk)];
         for (a, b, c) in products {
             for column in (0..stride).step_by(S::WIDTH) {
-                for key in meeting.keys.clone().step_by(S::ROWS) {
-                    simd.invoke(Product {
-                        rows: S::ROWS,
-                        columns: S::WIDTH.min(stride - column),
-                        depth,
-                        a: &a[key * S::BACKWARD_QUERIES + first..],
-                        a_row: S::BACKWARD_QUERIES,
-                        a_step: 1,
-                        b: &b[first * stride + column..],
-                        b_step: stride,
-                        c: &mut c[key * stride + column..],
-                        c_row: stride,
-                        start: Start::Add,
-                    });
-                }
+                simd.invoke(Product {
+                    rows: meeting.keys.len().next_multiple_of(S::ROWS),
+                    columns: S::WIDTH.min(stride - column),
+                    depth,
+                    a: &a[meeting.keys.start * S::BACKWARD_QUERIES + first..],
+                    a_group: S::ROWS * S::BACKWARD_QUERIES,
+                    a_row: S::BACKWARD_QUERIES,
+                    a_step: 1,
+                    b: &b[first * stride + column..],
+                    b_step: stride,
+                    c: &mut c[meeting.keys.start * stride + column..],
+                    c_row: stride,
+                    start: Start::Add,
+                });
             }
         }
     }
@@ -305,21 +316,20 @@ impl Block<'_, '_, '_> {
         let (k_columns, ds) = (&*self.scratch.k_columns, &*self.scratch.ds);
         self.turn::<S>(tile, |dq| {
             for panel in meeting.panels.clone() {
-                for (column, rows) in groups(d) {
-                    simd.invoke(Product {
-                        rows,
-                        columns: width,
-                        depth: keys.len(),
-                        a: &k_columns[column * extent + keys.start * S::ROWS..],
-                        a_row: 1,
-                        a_step: S::ROWS,
-                        b: &ds[keys.start * S::BACKWARD_QUERIES + panel * width..],
-                        b_step: S::BACKWARD_QUERIES,
-                        c: &mut dq[panel * panel_floats + column * width..],
-                        c_row: width,
-                        start: Start::Add,
-                    });
-                }
+                simd.invoke(Product {
+                    rows: d,
+                    columns: width,
+                    depth: keys.len(),
+                    a: &k_columns[keys.start * S::ROWS..],
+                    a_group: S::ROWS * extent,
+                    a_row: 1,
+                    a_step: S::ROWS,
+                    b: &ds[keys.start * S::BACKWARD_QUERIES + panel * width..],
+                    b_step: S::BACKWARD_QUERIES,
+                    c: &mut dq[panel * panel_floats..],
+                    c_row: width,
+                    start: Start::Add,
+                });
             }
         });
     }

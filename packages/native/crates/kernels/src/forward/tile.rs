@@ -4,7 +4,7 @@ use crate::Element;
 use crate::bounds::{Lanes, hull};
 use crate::isa::{Kernel, Simd};
 use crate::micro::{Product, Start};
-use crate::pack::{groups, lane_to_row, rows_to_panels};
+use crate::pack::{lane_to_row, rows_to_panels};
 use crate::parallel::Halt;
 use crate::rows::{Rows, RowsMut};
 use crate::tiles::{self, Tiles, half, negate, rows_to_tiles};
@@ -125,21 +125,20 @@ fn attend_block<S: Simd>(simd: S, scratch: &mut Scratch, block: &KeyBlock, panel
 
     // S^T = K Q^T, [keys][WIDTH].
     let queries = &scratch.queries[panel * d * width..][..d * width];
-    for row in keys.clone().step_by(S::ROWS) {
-        simd.invoke(Product {
-            rows: S::ROWS,
-            columns: width,
-            depth: d,
-            a: &block.k[row * d..],
-            a_row: 1,
-            a_step: S::ROWS,
-            b: queries,
-            b_step: width,
-            c: &mut scratch.scores[row * width..],
-            c_row: width,
-            start: Start::Zero,
-        });
-    }
+    simd.invoke(Product {
+        rows: end - begin,
+        columns: width,
+        depth: d,
+        a: &block.k[begin * d..],
+        a_group: S::ROWS * d,
+        a_row: 1,
+        a_step: S::ROWS,
+        b: queries,
+        b_step: width,
+        c: &mut scratch.scores[begin * width..],
+        c_row: width,
+        start: Start::Zero,
+    });
 
     let scores = &mut scratch.scores[begin * width..end * width];
     let all = scratch.lanes.set(bounds, block.begin, &keys);
@@ -156,21 +155,20 @@ fn attend_block<S: Simd>(simd: S, scratch: &mut Scratch, block: &KeyBlock, panel
     if !all && end > block.finite {
         return add_visible::<S>(&scratch.lanes, block, &keys, scores, scratch.worth, sums);
     }
-    for (column, rows) in groups(d) {
-        simd.invoke(Product {
-            rows,
-            columns: width,
-            depth: end - begin,
-            a: &block.v[column * extent + begin * S::ROWS..],
-            a_row: 1,
-            a_step: S::ROWS,
-            b: scores,
-            b_step: width,
-            c: &mut sums[column * width..],
-            c_row: width,
-            start: Start::Scaled(scratch.worth),
-        });
-    }
+    simd.invoke(Product {
+        rows: d,
+        columns: width,
+        depth: end - begin,
+        a: &block.v[begin * S::ROWS..],
+        a_group: S::ROWS * extent,
+        a_row: 1,
+        a_step: S::ROWS,
+        b: scores,
+        b_step: width,
+        c: sums,
+        c_row: width,
+        start: Start::Scaled(scratch.worth),
+    });
 }
 
 /// Scores that a lane must not see become -inf. `scores` begin at key `first` of the block.
