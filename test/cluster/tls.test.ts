@@ -142,8 +142,9 @@ describe.runIf(process.platform === 'linux')('an address beyond loopback', () =>
   });
 
   it('and by a command and a rank', async () => {
-    const { address, stop } = await startCoordinator(1);
-    onTestFinished(stop);
+    const coordinator = await startCoordinator(1);
+    onTestFinished(() => coordinator.stop());
+    const { address } = coordinator;
     const status = (...flags: readonly string[]): SpawnSyncReturns<string> =>
       spawnSync(process.execPath, [CLI, 'status', '--address', beyond(address), ...flags], {
         encoding: 'utf8',

@@ -243,7 +243,7 @@ impl Softmax<'_> {
         for pair in pairs {
             let scores = &scores[2 * BLOCK * pair..][..2 * BLOCK];
             let mut rounded = [zero; 2];
-            for key in 0..2 {
+            for (key, rounded) in rounded.iter_mut().enumerate() {
                 let mut p = [zero; 2];
                 for v in 0..2 {
                     p[v] = simd.exp2(simd.mul_add(simd.load(scores, key * BLOCK + v * SIDE), factor, base[v]));
@@ -252,12 +252,11 @@ impl Softmax<'_> {
                     }
                     sums.exact[key][v] = simd.add(sums.exact[key][v], p[v]);
                 }
-                rounded[key] = simd.round(p[0], p[1]);
+                *rounded = simd.round(p[0], p[1]);
             }
-            let pairs = simd.zip(rounded[0], rounded[1]);
-            for v in 0..2 {
-                simd.store(p, BLOCK * pair + v * SIDE, pairs[v]);
-                sums.rounded[v] = simd.add_pairs(sums.rounded[v], pairs[v]);
+            for (v, joined) in simd.zip(rounded[0], rounded[1]).into_iter().enumerate() {
+                simd.store(p, BLOCK * pair + v * SIDE, joined);
+                sums.rounded[v] = simd.add_pairs(sums.rounded[v], joined);
             }
         }
     }
