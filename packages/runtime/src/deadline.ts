@@ -45,8 +45,7 @@ export function linkSignals(parents: readonly (AbortSignal | undefined)[]): Scop
       controller.abort(parent.reason);
       return;
     }
-    setMaxListeners(0, parent);
-    parent.addEventListener('abort', listeners[i]!);
+    listen(parent, listeners[i]!);
   });
   return {
     signal: controller.signal,
@@ -56,6 +55,12 @@ export function linkSignals(parents: readonly (AbortSignal | undefined)[]): Scop
       });
     },
   };
+}
+
+/** As many as wait under one signal: a cluster's ranks, the calls of a connection. */
+function listen(signal: AbortSignal, listener: () => void): void {
+  setMaxListeners(0, signal);
+  signal.addEventListener('abort', listener, { once: true });
 }
 
 /** Resolves after `ms`; throws the reason of `signal` when that aborts first. */
@@ -76,7 +81,7 @@ export function delay(ms: number, signal: AbortSignal): Promise<void> {
       },
       Math.min(ms, MAX_TIMER_MS),
     );
-    signal.addEventListener('abort', stop, { once: true });
+    listen(signal, stop);
   });
 }
 
@@ -87,7 +92,7 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<
       reject(signal.reason as Error);
     };
     if (signal.aborted) stop();
-    signal.addEventListener('abort', stop);
+    listen(signal, stop);
     promise.then(resolve, reject).finally(() => {
       signal.removeEventListener('abort', stop);
     });
