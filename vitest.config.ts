@@ -7,17 +7,14 @@ function project(
   groupOrder: number,
   maxWorkers: number,
   include: string[],
-  except: string[] = [],
 ): TestProjectInlineConfiguration {
-  const exclude = ['**/node_modules/**', '**/dist/**', '**/target/**', ...except];
+  const exclude = ['**/node_modules/**', '**/dist/**', '**/target/**'];
   const timeouts = { testTimeout: 60_000, hookTimeout: 60_000 };
   return {
     test: { name, include, exclude, ...timeouts, pool: 'forks', maxWorkers, sequence: { groupOrder } },
   };
 }
 
-/** Two minutes whoever runs beside it: it judges memory. */
-const SOAK = 'test/fault/soak.test.ts';
 const cores = Math.min(2, availableParallelism());
 
 export default defineConfig({
@@ -32,9 +29,9 @@ export default defineConfig({
         'test/support/**/*.test.ts',
       ]),
       // These start clusters of real processes and hold them to deadlines: a second file would take their cores.
-      project('processes', 1, 1, ['test/{cluster,fault}/**/*.test.ts'], [SOAK]),
+      project('processes', 1, 1, ['test/{cluster,fault}/**/*.test.ts']),
       // These too, but all they wait for is a right result, and one file's reference runs while the other's cluster does.
-      project('parity', 2, cores, ['test/parity/**/*.test.ts', SOAK]),
+      project('parity', 2, cores, ['test/parity/**/*.test.ts']),
     ],
   },
 });
