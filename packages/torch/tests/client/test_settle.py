@@ -12,6 +12,7 @@ import pytest
 from ulysses_client.committed_after_all import committed_after_all
 from ulysses_client.coordinators import Coordinator
 from ulysses_client.generated import coordinator_pb2
+from ulysses_client.wire.connection import ConnectionOptions
 from ulysses_client.wire.convert import StepKey
 
 KEY = StepKey("job", "session", 3, "backward", 1)
@@ -39,7 +40,7 @@ def coordinator_that_answers(*answers: bool | grpc.StatusCode) -> Iterator[tuple
         server = grpc.server(pool, handlers=[handler])
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
-        coordinator = Coordinator(f"127.0.0.1:{port}", None)
+        coordinator = Coordinator(f"127.0.0.1:{port}", ConnectionOptions())
         try:
             yield coordinator, asked
         finally:
