@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { UlyssesError } from '@ulysses/errors';
 import { SILENT_PEER_MS, type ConnectionOptions } from '@ulysses/runtime';
 import { fromNative, native } from './from-native.js';
@@ -188,8 +187,6 @@ export class TensorPlane {
     const cancel = () => {
       this.disconnect(link);
     };
-    // All links of an epoch may be made under one signal.
-    if (signal !== undefined) setMaxListeners(0, signal);
     signal?.addEventListener('abort', cancel, { once: true });
     try {
       await start(deadlineMs);

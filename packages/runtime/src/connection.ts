@@ -69,6 +69,15 @@ export function requirePrivate(
   );
 }
 
+/** As `requirePrivate`, of settings; whether all files of TLS are named is for `tlsFilesOf` to say. */
+export function requirePrivateSetting(
+  field: string,
+  address: string,
+  { insecure, tlsCert }: Pick<ConnectionSettings, 'insecure' | 'tlsCert'>,
+): void {
+  requirePrivate(field, address, { insecure: insecure || tlsCert !== null });
+}
+
 /** Names are taken at their word: only `localhost` is known to mean this host. */
 function isLoopback(address: string): boolean {
   return /^(127(\.\d{1,3}){3}|localhost|\[::1\]|\[::ffff:127(\.\d{1,3}){3}\])(:|$)/.test(address);

@@ -41,6 +41,7 @@ export {
   SLOW_CLIENT_OPTION,
   connectionOptionsOf,
   requirePrivate,
+  requirePrivateSetting,
   type ConnectionOptions,
   type ConnectionSettings,
 } from './connection.js';

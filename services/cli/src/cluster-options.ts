@@ -10,7 +10,7 @@ import {
   integerOption,
   stringOption,
   switchOption,
-  requirePrivate,
+  requirePrivateSetting,
   tlsFilesOf,
   type Check,
   type Config,
@@ -96,8 +96,8 @@ export type ClusterConfig = Config<typeof CLUSTER_OPTIONS>;
 /** What the services that are started would refuse, one after the other. */
 export const CLUSTER_CHECKS: readonly Check<typeof CLUSTER_OPTIONS>[] = [
   tlsFilesOf,
-  ({ listen, insecure, tlsCert }) => {
-    requirePrivate('listen', listen, { insecure: insecure || tlsCert !== null });
+  (config) => {
+    requirePrivateSetting('listen', config.listen, config);
   },
 ];
 

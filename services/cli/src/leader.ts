@@ -14,7 +14,7 @@ import {
   createLogger,
   delay,
   durationOption,
-  requirePrivate,
+  requirePrivateSetting,
   stringOption,
   tlsFilesOf,
   type Check,
@@ -58,16 +58,17 @@ export const LEADER_CHECKS: readonly Check<typeof LEADER_OPTIONS>[] = [
       '--address is missing, expected HOST:PORT of a coordinator (or set ULYSSES_ADDRESS), or --rendezvous',
     ];
   },
-  ({ address, insecure, tlsCert }) => {
-    for (const each of address?.split(',') ?? []) {
+  (config) => {
+    for (const each of config.address?.split(',') ?? []) {
       if (!/^.+:\d{1,5}$/.test(each)) throw fieldError('CONFIG', 'address', each, 'host:port');
-      requirePrivate('address', each.trim(), { insecure: insecure || tlsCert !== null });
+      requirePrivateSetting('address', each.trim(), config);
     }
   },
-  ({ rendezvous, insecure, tlsCert }) => {
+  (config) => {
+    const { rendezvous } = config;
     if (rendezvous === null) return;
     if (isRedisUrl(rendezvous)) parseRedisUrl(rendezvous);
-    else requirePrivate('rendezvous', rendezvous, { insecure: insecure || tlsCert !== null });
+    else requirePrivateSetting('rendezvous', rendezvous, config);
   },
   checkRedisFiles,
   tlsFilesOf,

@@ -14,7 +14,7 @@ import {
   fileOption,
   helpText,
   integerOption,
-  requirePrivate,
+  requirePrivateSetting,
   resolveConfig,
   stringOption,
   switchOption,
@@ -138,8 +138,8 @@ export function readConfig(argv: readonly string[]): CoordinatorConfig {
     },
     checkRedisFiles,
     tlsFilesOf,
-    ({ listen, insecure, tlsCert }) => {
-      requirePrivate('listen', listen, { insecure: insecure || tlsCert !== null });
+    (config) => {
+      requirePrivateSetting('listen', config.listen, config);
     },
     ({ listen, advertise }) => advertisedAddress('advertise', listen, advertise),
     ({ minRanks, contextParallelSize: size }) => {

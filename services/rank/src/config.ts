@@ -13,7 +13,7 @@ import {
   durationOption,
   helpText,
   integerOption,
-  requirePrivate,
+  requirePrivateSetting,
   resolveConfig,
   stringOption,
   tlsFilesOf,
@@ -131,17 +131,18 @@ export type RankConfig = Config<typeof OPTIONS>;
 /** Flag, then variable, then default; every problem at once as CONFIG. */
 export function readConfig(argv: readonly string[]): RankConfig {
   return resolveConfig(OPTIONS, { argv, env: process.env }, [
-    ({ rendezvous, insecure, tlsCert }) => {
+    (config) => {
+      const { rendezvous } = config;
       if (isRedisUrl(rendezvous)) parseRedisUrl(rendezvous);
-      else requirePrivate('rendezvous', rendezvous, { insecure: insecure || tlsCert !== null });
+      else requirePrivateSetting('rendezvous', rendezvous, config);
     },
     checkRedisFiles,
     tlsFilesOf,
-    ({ listen, insecure, tlsCert }) => {
-      requirePrivate('listen', listen, { insecure: insecure || tlsCert !== null });
+    (config) => {
+      requirePrivateSetting('listen', config.listen, config);
     },
-    ({ tensorListen, insecure, tlsCert }) => {
-      requirePrivate('tensor-listen', tensorListen, { insecure: insecure || tlsCert !== null });
+    (config) => {
+      requirePrivateSetting('tensor-listen', config.tensorListen, config);
     },
     ({ listen, advertise }) => advertisedAddress('advertise', listen, advertise),
     ({ tensorListen, tensorAdvertise }) =>
