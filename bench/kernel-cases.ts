@@ -18,7 +18,7 @@ const SHORT: Readonly<Record<Pass, string>> = { forward: 'fwd', backward: 'bwd' 
 const FULL: Mask = { left: null, right: null, segments: null, validRanges: null };
 export const CAUSAL: Mask = { ...FULL, right: 0 };
 
-/** The targets were set for a machine with AVX-512 and matrix instructions of bf16. */
+/** The targets were set for a machine with AVX-512 and its bfloat16 products. */
 const TARGETS: Readonly<Record<DType, Readonly<Record<Pass, readonly [must: number, ambitious: number]>>>> = {
   f32: { forward: [1.2, 1.35], backward: [1.2, 1.4] },
   bf16: { forward: [2, 2.6], backward: [1.5, 2] },

@@ -95,7 +95,7 @@ async function againstTorch({ pass, shape, causal, target }: KernelCase): Promis
   for (let window = 0; window < WINDOWS; window++) {
     const value = gigaflop / (await cpuSeconds(ours, pass, 1, runs));
     windows.push({ value, peer: gigaflop / (await theirs(peerRuns)) });
-    shares.push(value / fmaPeak());
+    shares.push(value / peakOf(dtype));
   }
   ours.free();
   return ratioResult(target, compare(windows), { peakShare: median(shares) });
@@ -169,12 +169,12 @@ async function clockSeconds(
   return (performance.now() - began) / 1000 / runs;
 }
 
-/** GFLOP per CPU-second of this machine's FMA units, in one thread, now. */
-function fmaPeak(): number {
-  return Number(execFileSync(PEAK, ['--peak'], { encoding: 'utf8' }));
+/** GFLOP per CPU-second of what this machine's vectors do best for the dtype, in one thread, now. */
+function peakOf(dtype: DType): number {
+  return Number(execFileSync(PEAK, [dtype === 'bf16' ? '--peak-bf16' : '--peak'], { encoding: 'utf8' }));
 }
 
-/** The meter of the FMA peak, and of the tensor plane's packing. */
+/** The meter of peaks, and of the tensor plane's packing. */
 function buildExamples(): void {
   const manifest = fileURLToPath(new URL('../../packages/native/Cargo.toml', import.meta.url));
   const build = ['build', '--release', '--quiet', '--locked', '--manifest-path', manifest];

@@ -51,8 +51,8 @@ const NOTES = `
 - **PyTorch and gloo**: \`bench/peers\`. \`all_to_all_single\` and isend/irecv with the same uneven slices, the faster of the two; and a
   whole unaligned Ulysses step, one thread per process, as a user would write it today. \`npm run bench:setup\` makes its environment.
 - **Kernels** count useful FLOPs: 4 d for every (row, key) pair that the mask leaves in forward, 2.5 times that in backward. Seconds are
-  of CPU time, so other work matters less. _Peak_ is what one thread's FMA instructions did between the windows. The targets of the
-  bf16 lines were set for a processor with AMX, which computes bf16 by tiles; elsewhere, and for f16 everywhere, arithmetic is float32.
+  of CPU time, so other work matters less. _Peak_ is what one thread's FMA instructions did between the windows, for bf16 its
+  bfloat16 products by vectors (VDPBF16PS) where it has them; AMX does more. f16 is computed in float32.
 - **Throughput** counts bytes that change process; the slice that a process keeps is copied and timed, but not counted. Registering a step is
   not timed, because gloo's buffers exist before too; acknowledgements are.
 - **CPU time** is user and system time of all processes over bytes that change process; throughput has it beside it.

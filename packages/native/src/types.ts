@@ -47,7 +47,7 @@ export interface AttentionJob {
   readonly threads: number;
 }
 
-export const ISAS = ['amx', 'avx512', 'avx2', 'portable'] as const;
+export const ISAS = ['amx', 'avx512-bf16', 'avx512', 'avx2', 'portable'] as const;
 export type Isa = (typeof ISAS)[number];
 
 /** A float32 matrix in native memory; element (i, j) is at offset + i * rowStride + j, or swapped when transposed. */

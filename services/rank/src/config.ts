@@ -1,6 +1,7 @@
 import { availableParallelism, hostname } from 'node:os';
 import { randomUUID } from 'node:crypto';
 import { SHARED_BYTES, TRANSPORTS } from '@ulysses/exchange';
+import { ISAS } from '@ulysses/native';
 import { REDIS_OPTIONS, checkRedisFiles, isRedisUrl, parseRedisUrl } from '@ulysses/rendezvous';
 import {
   CONNECTION_OPTIONS,
@@ -87,7 +88,7 @@ export const OPTIONS = {
     default: availableParallelism(),
     help: 'Threads that the device may use.',
   }),
-  isa: choiceOption(['amx', 'avx512', 'avx2', 'portable'], {
+  isa: choiceOption(ISAS, {
     flag: 'isa',
     env: 'ULYSSES_ISA',
     default: null,

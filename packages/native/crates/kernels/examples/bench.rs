@@ -1,7 +1,7 @@
 //! Speed of the kernels on this machine: GFLOP per second, and the share of what its FMA units can do.
 //!
 //! `cargo run --release -p ulysses-kernels --example bench -- [--isa NAME] [--threads N] [--only TEXT]`, or `-- --peak` for that alone, as one
-//! number; `npm run bench:kernels` compares with PyTorch.
+//! number, and `-- --peak-bf16` for bfloat16 products; `npm run bench:kernels` compares with PyTorch.
 //!
 //! FLOPs are the useful ones: 4 s² d forward and 10 s² d backward per head, half of that if causal. Seconds are the
 //! best of some runs: of CPU time with one thread, so that a busy machine matters less; of the clock with more. The peak
@@ -30,12 +30,17 @@ fn main() {
         if flag == "--peak" {
             return println!("{}", fma_peak());
         }
+        if flag == "--peak-bf16" {
+            return println!("{}", pairs_peak());
+        }
         let value = arguments.next().unwrap_or_else(|| panic!("{flag} needs a value"));
         match flag.as_str() {
-            "--isa" => machine.isa = Isa::from_name(&value).expect("--isa is amx, avx512, avx2 or portable"),
+            "--isa" => {
+                machine.isa = Isa::from_name(&value).expect("--isa is amx, avx512-bf16, avx512, avx2 or portable")
+            }
             "--threads" => machine.threads = value.parse().expect("--threads is a number"),
             "--only" => only = value,
-            _ => panic!("unknown flag {flag}, expected --isa, --threads, --only or --peak"),
+            _ => panic!("unknown flag {flag}, expected --isa, --threads, --only, --peak or --peak-bf16"),
         }
     }
     println!("{}, {} thread(s), {HEADS} heads", machine.isa.name(), machine.threads);
@@ -252,6 +257,16 @@ fn fma_peak() -> f64 {
     f64::NAN
 }
 
+/// The same of its bfloat16 products by vectors, or of its FMA instructions where it has none.
+fn pairs_peak() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+        // SAFETY: just detected.
+        return unsafe { x86::peak_pairs() };
+    }
+    fma_peak()
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::cpu_seconds;
@@ -283,4 +298,20 @@ mod x86 {
 
     peak!(peak_avx2, "avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps, 8);
     peak!(peak_avx512, "avx512f", _mm512_set1_ps, _mm512_fmadd_ps, 16);
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub fn peak_pairs() -> f64 {
+        // SAFETY: both are 512 bits.
+        let halves: __m512bh = unsafe { std::mem::transmute(_mm512_set1_epi32(black_box(0x3f00_3f00))) };
+        let mut chains = [_mm512_setzero_ps(); CHAINS];
+        let start = Instant::now();
+        let begin = cpu_seconds(start);
+        for _ in 0..STEPS {
+            for chain in &mut chains {
+                *chain = _mm512_dpbf16_ps(*chain, halves, halves);
+            }
+        }
+        black_box(chains);
+        (2 * 32 * CHAINS * STEPS) as f64 / (cpu_seconds(start) - begin) / 1e9
+    }
 }

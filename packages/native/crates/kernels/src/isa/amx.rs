@@ -1,5 +1,5 @@
 //! AMX: products of bfloat16 by tiles of 16 rows of 64 bytes, of which a thread has eight: four sums and four operands.
-//! All else is AVX-512's.
+//! All else is that of AVX-512 with bfloat16.
 //!
 //! The compiler knows nothing of what is in a tile. So tiles never hold anything from one `asm!` to the next, and
 //! each block names them all as overwritten. Their shape is per thread: loaded by `configure`, given up by
@@ -7,6 +7,7 @@
 //!
 //! SAFETY of every block here, where it says no more: an `Amx` exists only where `detect` found the instructions.
 use super::avx512::{Avx512, operations};
+use super::avx512_bf16::{Avx512Bf16, pair_operations, transposed};
 use super::{Kernel, Simd};
 use crate::exp2;
 use crate::tiles::{SIDE, TILE, TileProduct};
@@ -44,7 +45,7 @@ impl Amx {
     pub(crate) fn detect() -> Option<Amx> {
         // Asked once: permission is the process's, and CPUID takes a virtual machine microseconds.
         static FOUND: OnceLock<bool> = OnceLock::new();
-        let found = *FOUND.get_or_init(|| has_vectors() && has_tiles() && permitted());
+        let found = *FOUND.get_or_init(|| Avx512Bf16::detect().is_some() && has_tiles() && permitted());
         found.then_some(Amx(()))
     }
 
@@ -56,14 +57,6 @@ impl Amx {
     fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
     }
-}
-
-fn has_vectors() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512bf16")
 }
 
 /// Whether the processor has tiles of bfloat16, and the system saves them.
@@ -181,78 +174,7 @@ impl Simd for Amx {
 
     operations!();
 
-    /// As the portable way, but VREDUCEPS finds the rest and VSCALEFPS multiplies by the power: 5 operations for 8.
-    #[inline(always)]
-    fn exp2(self, x: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe {
-            let rest = _mm512_reduce_ps::<_MM_FROUND_TO_NEAREST_INT>(x);
-            let power = exp2::polynomial(self, rest);
-            let normal = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(-126.0));
-            _mm512_maskz_scalef_ps(normal, power, _mm512_sub_ps(x, rest))
-        }
-    }
-
-    #[inline(always)]
-    fn cut(self, a: __m512) -> __m512 {
-        // SAFETY: see the head of the file.
-        unsafe { _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000_u32 as i32))) }
-    }
-
-    #[inline(always)]
-    fn round(self, low: __m512, high: __m512) -> __m512 {
-        // SAFETY: see the head of the file; both types are 512 bits.
-        unsafe { transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low)) }
-    }
-
-    #[inline(always)]
-    fn zip(self, even: __m512, odd: __m512) -> [__m512; 2] {
-        const fn order(first: u16) -> [u16; 32] {
-            let mut order = [0; 32];
-            let mut i = 0;
-            while i < 32 {
-                // 32 and above are of the second vector.
-                order[i as usize] = first + i / 2 + 32 * (i % 2);
-                i += 1;
-            }
-            order
-        }
-        const LOW: [u16; 32] = order(0);
-        const HIGH: [u16; 32] = order(16);
-        // Not by `map`: closures of arrays are calls.
-        // SAFETY: see the head of the file; an order is as long as a vector.
-        unsafe {
-            let [low, high] = [transmute::<[u16; 32], __m512i>(LOW), transmute::<[u16; 32], __m512i>(HIGH)];
-            let (even, odd) = (_mm512_castps_si512(even), _mm512_castps_si512(odd));
-            let low = _mm512_permutex2var_epi16(even, low, odd);
-            let high = _mm512_permutex2var_epi16(even, high, odd);
-            [_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)]
-        }
-    }
-
-    #[inline(always)]
-    fn add_pairs(self, sums: __m512, pairs: __m512) -> __m512 {
-        const ONES: i32 = 0x3f80_3f80;
-        // SAFETY: see the head of the file; all types are 512 bits.
-        unsafe {
-            let ones = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(ONES));
-            _mm512_dpbf16_ps(sums, transmute::<__m512, __m512bh>(pairs), ones)
-        }
-    }
-
-    #[inline(always)]
-    fn transpose(self, tile: &[f32; TILE], to: &mut [f32; TILE]) {
-        // SAFETY: see the head of the file; a tile has 16 vectors.
-        unsafe {
-            let mut rows = [_mm512_setzero_ps(); SIDE];
-            for (i, row) in rows.iter_mut().enumerate() {
-                *row = _mm512_loadu_ps(tile.as_ptr().add(SIDE * i));
-            }
-            for (i, column) in transposed(rows).into_iter().enumerate() {
-                _mm512_storeu_ps(to.as_mut_ptr().add(SIDE * i), column);
-            }
-        }
-    }
+    pair_operations!();
 
     #[inline(always)]
     fn configure(self) {
@@ -309,43 +231,5 @@ impl Simd for Amx {
                 }
             }
         }
-    }
-}
-
-/// # Safety
-/// AVX-512.
-#[inline(always)]
-unsafe fn transposed(rows: [__m512; SIDE]) -> [__m512; SIDE] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let zero = _mm512_setzero_ps();
-        let [mut pairs, mut quads, mut halves, mut columns] = [[zero; SIDE]; 4];
-        // [row][column] within quarters of 4 columns, then the quarters themselves.
-        for i in (0..SIDE).step_by(2) {
-            pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
-            pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
-        }
-        for i in (0..SIDE).step_by(4) {
-            for half in 0..2 {
-                let (upper, lower) = (_mm512_castps_pd(pairs[i + half]), _mm512_castps_pd(pairs[i + 2 + half]));
-                quads[i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
-                quads[i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
-            }
-        }
-        for i in 0..4 {
-            for pair in 0..2 {
-                let (upper, lower) = (quads[8 * pair + i], quads[8 * pair + 4 + i]);
-                halves[8 * pair + i] = _mm512_shuffle_f32x4::<0x88>(upper, lower);
-                halves[8 * pair + 4 + i] = _mm512_shuffle_f32x4::<0xdd>(upper, lower);
-            }
-        }
-        for i in 0..4 {
-            for odd in 0..2 {
-                let (upper, lower) = (halves[4 * odd + i], halves[8 + 4 * odd + i]);
-                columns[4 * odd + i] = _mm512_shuffle_f32x4::<0x88>(upper, lower);
-                columns[8 + 4 * odd + i] = _mm512_shuffle_f32x4::<0xdd>(upper, lower);
-            }
-        }
-        columns
     }
 }

@@ -19,7 +19,7 @@ impl Avx512 {
     }
 }
 
-/// The operations, which `Amx` shares.
+/// The operations, which `Amx` and `Avx512Bf16` share.
 macro_rules! operations {
     () => {
         type Vector = __m512;

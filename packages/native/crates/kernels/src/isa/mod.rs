@@ -10,6 +10,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
 mod portable;
 
 #[cfg(test)]
@@ -142,6 +144,8 @@ pub(crate) trait Kernel {
 pub enum Isa {
     /// AVX-512, and bfloat16 products by matrix instructions.
     Amx,
+    /// AVX-512, and bfloat16 products by its own instruction.
+    Avx512Bf16,
     Avx512,
     Avx2,
     Portable,
@@ -149,7 +153,7 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, best first.
-    pub const ALL: [Isa; 4] = [Isa::Amx, Isa::Avx512, Isa::Avx2, Isa::Portable];
+    pub const ALL: [Isa; 5] = [Isa::Amx, Isa::Avx512Bf16, Isa::Avx512, Isa::Avx2, Isa::Portable];
 
     /// The best that this machine has.
     pub fn detect() -> Isa {
@@ -161,19 +165,22 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Amx => amx::Amx::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => avx512_bf16::Avx512Bf16::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => avx512::Avx512::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2::Avx2::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Amx | Isa::Avx512 | Isa::Avx2 => false,
+            Isa::Amx | Isa::Avx512Bf16 | Isa::Avx512 | Isa::Avx2 => false,
             Isa::Portable => true,
         }
     }
 
-    /// As callers spell it: `amx`, `avx512`, `avx2`, `portable`.
+    /// As callers spell it: `amx`, `avx512-bf16`, `avx512`, `avx2`, `portable`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Amx => "amx",
+            Isa::Avx512Bf16 => "avx512-bf16",
             Isa::Avx512 => "avx512",
             Isa::Avx2 => "avx2",
             Isa::Portable => "portable",
@@ -204,11 +211,16 @@ impl Isa {
                 if K::TILES { Ok(enter(amx, kernel)) } else { Ok(enter(amx.vectors(), kernel)) }
             }
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => {
+                let bf16 = avx512_bf16::Avx512Bf16::detect().ok_or_else(missing)?;
+                if K::TILES { Ok(enter(bf16, kernel)) } else { Ok(enter(bf16.vectors(), kernel)) }
+            }
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Ok(enter(avx512::Avx512::detect().ok_or_else(missing)?, kernel)),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Ok(enter(avx2::Avx2::detect().ok_or_else(missing)?, kernel)),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Amx | Isa::Avx512 | Isa::Avx2 => Err(missing()),
+            Isa::Amx | Isa::Avx512Bf16 | Isa::Avx512 | Isa::Avx2 => Err(missing()),
             Isa::Portable => Ok(enter(Portable {}, kernel)),
         }
     }

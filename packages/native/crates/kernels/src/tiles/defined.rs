@@ -118,8 +118,8 @@ mod tests {
         let [first, second] = [values[0], values[1]].map(|value| Bf16::from_f32(value).to_f32());
         assert_eq!(f32::from_bits(expected[3 * SIDE]), 0.5 + second + first);
         assert_eq!(f32::from_bits(expected[5 * SIDE + 1]), 16.0);
-        if Isa::Amx.is_available() {
-            assert_eq!(Isa::Amx.run(Instructions(values)).unwrap(), expected);
+        for isa in [Isa::Amx, Isa::Avx512Bf16].into_iter().filter(|isa| isa.is_available()) {
+            assert_eq!(isa.run(Instructions(values)).unwrap(), expected, "{isa:?}");
         }
     }
 }
