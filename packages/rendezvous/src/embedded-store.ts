@@ -7,7 +7,7 @@ import {
   type RenewRequest,
   type Renewed,
 } from '@ulysses/rpc';
-import { Deferred, orAborted } from '@ulysses/runtime';
+import { Deferred } from '@ulysses/runtime';
 import { monotonicClock, type Clock } from './clock.js';
 import type { ClusterStore, LeaseAge } from './membership-store.js';
 import { seenEpoch } from './seen-epoch.js';
@@ -143,13 +143,13 @@ export class EmbeddedStore implements ClusterStore {
     let seen: Membership | null = null;
     for (;;) {
       if (signal.aborted) throw toUlyssesError(signal.reason);
-      const changed = this.#changed.promise;
+      const changed = this.#changed;
       if (seen !== this.#membership) {
         seen = this.#membership;
         yield seen;
         continue;
       }
-      await orAborted(changed, signal).catch(() => undefined);
+      await changed.orAborted(signal).catch(() => undefined);
     }
   }
 

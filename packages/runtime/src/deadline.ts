@@ -58,7 +58,7 @@ export function linkSignals(parents: readonly (AbortSignal | undefined)[]): Scop
 }
 
 /** As many as wait under one signal: a cluster's ranks, the calls of a connection. */
-function listen(signal: AbortSignal, listener: () => void): void {
+export function listen(signal: AbortSignal, listener: () => void): void {
   setMaxListeners(0, signal);
   signal.addEventListener('abort', listener, { once: true });
 }
@@ -85,7 +85,10 @@ export function delay(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Settles as `promise` does, or throws the reason of `signal` when that aborts first. The work itself goes on. */
+/**
+ * Settles as `promise` does, or throws the reason of `signal` when that aborts first. The work itself goes on, and holds what waited for
+ * it until it ends: what many wait for, one after the other, is a `Deferred`.
+ */
 export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = (): void => {

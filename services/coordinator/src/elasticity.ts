@@ -1,7 +1,7 @@
 import { UlyssesError, fieldError, toUlyssesError } from '@ulysses/errors';
 import type { ClusterStore } from '@ulysses/rendezvous';
 import type { Membership, RankAddress } from '@ulysses/rpc';
-import { linkSignals, orAborted, type Logger } from '@ulysses/runtime';
+import { linkSignals, type Logger } from '@ulysses/runtime';
 import type { Fleet } from './fleet.js';
 import type { LegalSizes } from './legal-sizes.js';
 
@@ -86,7 +86,7 @@ export class Elasticity {
     }
     const either = linkSignals([signal, this.#stop.signal]);
     try {
-      await orAborted(this.#options.fleet.askToLeave(leaver), either.signal);
+      await this.#options.fleet.askToLeave(leaver, either.signal);
     } finally {
       either.release();
     }

@@ -1,13 +1,6 @@
 import { UlyssesError, fieldError, toUlyssesError, type ErrorDetails } from '@ulysses/errors';
 import type { Membership, RankAddress, RankClient, RankCommand, StepKey, TermedCommand } from '@ulysses/rpc';
-import {
-  Deferred,
-  deadlineSignal,
-  delay,
-  orAborted,
-  type ConnectionOptions,
-  type Logger,
-} from '@ulysses/runtime';
+import { Deferred, deadlineSignal, delay, type ConnectionOptions, type Logger } from '@ulysses/runtime';
 import { FleetStep } from './fleet-step.js';
 import { RankLink } from './rank-link.js';
 
@@ -79,10 +72,10 @@ export class Fleet {
   async ready(signal: AbortSignal): Promise<ReadyEpoch> {
     for (;;) {
       signal.throwIfAborted();
-      if (this.#gate !== null) await orAborted(this.#gate.promise, signal);
+      if (this.#gate !== null) await this.#gate.orAborted(signal);
       else if (this.#ready !== null) return this.#ready;
       else if (this.#unservable !== null) throw this.#unservable;
-      else await orAborted(this.#whenReady.promise, signal);
+      else await this.#whenReady.orAborted(signal);
     }
   }
 
@@ -99,10 +92,10 @@ export class Fleet {
     this.#changes++;
     try {
       await this.#idle(drainMs);
-      const { promise: updated } = this.#updated;
+      const updated = this.#updated;
       await apply();
       const limit = deadlineSignal(UPDATE_MS);
-      await orAborted(updated, limit.signal).catch(() => undefined);
+      await updated.orAborted(limit.signal).catch(() => undefined);
       limit.release();
     } finally {
       this.#changes--;
@@ -114,7 +107,7 @@ export class Fleet {
   }
 
   /** Tells a rank to end; resolves when it is no member any more. */
-  async askToLeave({ rank, member }: RankAddress): Promise<void> {
+  async askToLeave({ rank, member }: RankAddress, signal: AbortSignal): Promise<void> {
     const link = this.#links.get(member);
     if (link === undefined) {
       throw new UlyssesError('PEER_LOST', `rank ${rank} (member ${member}) is not connected`, {
@@ -125,7 +118,7 @@ export class Fleet {
     const left = this.#leavers.get(member) ?? new Deferred();
     this.#leavers.set(member, left);
     link.send(this.#termed({ kind: 'leave' }));
-    await left.promise;
+    await left.orAborted(signal);
   }
 
   openStep(key: StepKey, epoch: ReadyEpoch): FleetStep {
@@ -222,7 +215,7 @@ export class Fleet {
     const limit = deadlineSignal(drainMs);
     while (this.#steps.size > 0 && !limit.signal.aborted) {
       this.#whenIdle = new Deferred();
-      await orAborted(this.#whenIdle.promise, limit.signal).catch(() => undefined);
+      await this.#whenIdle.orAborted(limit.signal).catch(() => undefined);
     }
     limit.release();
   }

@@ -56,7 +56,7 @@ export class RankLink {
     this.#ready.set(epoch, ready);
     try {
       this.send({ kind: 'enter-epoch', epoch, ranks, term: this.#term });
-      await orAborted(ready.promise, signal);
+      await ready.orAborted(signal);
     } finally {
       this.#ready.delete(epoch);
     }

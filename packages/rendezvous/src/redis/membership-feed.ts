@@ -1,6 +1,6 @@
 import { toUlyssesError } from '@ulysses/errors';
 import type { Membership } from '@ulysses/rpc';
-import { Deferred, orAborted } from '@ulysses/runtime';
+import { Deferred } from '@ulysses/runtime';
 import { isRecovering, membershipOf, nextChangeMs, type StoreReply } from './stored-membership.js';
 
 export interface MembershipFeedOptions {
@@ -71,13 +71,13 @@ export class MembershipFeed {
       let seen: Membership | null = null;
       for (;;) {
         if (signal.aborted) throw toUlyssesError(signal.reason);
-        const changed = this.#changed.promise;
+        const changed = this.#changed;
         if (seen !== this.#membership && this.#membership !== null) {
           seen = this.#membership;
           yield seen;
           continue;
         }
-        await orAborted(changed, signal).catch(() => undefined);
+        await changed.orAborted(signal).catch(() => undefined);
       }
     } finally {
       if (--this.#watchers === 0) this.#stopFollowing();

@@ -77,7 +77,7 @@ export class RedisConnection {
     const limitMs = options.deadlineMs ?? CALL_MS;
     const deadline = deadlineSignal(limitMs, options.signal);
     try {
-      await orAborted(this.#ready.promise, deadline.signal);
+      await this.#ready.orAborted(deadline.signal);
       const text = JSON.stringify(argument);
       const reply = await orAborted(this.#evaluate(script, key, text), deadline.signal);
       return JSON.parse(String(reply)) as unknown;
