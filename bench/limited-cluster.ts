@@ -1,6 +1,6 @@
 import { BenchCluster } from './cluster.js';
 import { LimitedLink } from './limited-link.js';
-import { Owners, type StepShape } from './owners.js';
+import { emptyShape, Owners, type StepShape } from './owners.js';
 
 /** What crosses the link: heads enough that a rank has several. */
 export const SHAPE: StepShape = { rows: 8190, heads: 16, headSize: 64, dtype: 'f32' };
@@ -21,6 +21,7 @@ export async function withLimitedCluster<T>(
     try {
       const owners = await Owners.connect(cluster.address, OWNERS, 0);
       try {
+        await owners.warmUp(owners.shards(emptyShape(RANKS)));
         return await act(owners, link, cluster);
       } finally {
         await owners.close();

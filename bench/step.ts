@@ -64,7 +64,7 @@ async function step(name: 'step f32' | 'step bf16', shape: StepShape): Promise<R
     dtype,
   ]);
   try {
-    return await withOwners(OWNERS, async (owners) => {
+    return await withWarmOwners(OWNERS, async (owners) => {
       const shards = owners.shards(shape);
       const windows = await alternate(
         WINDOWS,
@@ -102,7 +102,7 @@ async function overhead(): Promise<Result[]> {
     const wall = (performance.now() - began) / 1000;
     return { cpu: cpuSeconds() - before, wall };
   };
-  return await withOwners(OWNERS, async (owners, cluster) => {
+  return await withWarmOwners(OWNERS, async (owners, cluster) => {
     const shards = owners.shards(LONG);
     const windows = await alternate(
       WINDOWS,
@@ -126,7 +126,7 @@ async function overhead(): Promise<Result[]> {
 }
 
 async function unaligned(): Promise<Result> {
-  return await withOwners(OWNERS, async (owners) => {
+  return await withWarmOwners(OWNERS, async (owners) => {
     const microsecondsPerToken = (rows: number): (() => Promise<number>) => {
       const shards = owners.shards({ ...LONG, rows });
       return async () => {
@@ -141,9 +141,8 @@ async function unaligned(): Promise<Result> {
 }
 
 async function agree(name: 'agree' | 'agree 4 owners', count: number): Promise<Result> {
-  return await withOwners(count, async (owners) => {
+  return await withWarmOwners(count, async (owners) => {
     const shards = owners.shards(emptyShape(RANKS));
-    await owners.warmUp(shards);
     const window = async (): Promise<number> => {
       const ms: number[] = [];
       for (let i = 0; i < 100; i++) ms.push((await owners.forward(shards)).agreedMs);
@@ -215,6 +214,17 @@ async function fairness(name: 'fairness flood' | 'fairness slow'): Promise<Resul
     } finally {
       await aggressor.stop();
     }
+  });
+}
+
+/** With all processes compiled, as they are but for a trainer's first minute. */
+async function withWarmOwners<T>(
+  count: number,
+  act: (owners: Owners, cluster: BenchCluster) => Promise<T>,
+): Promise<T> {
+  return await withOwners(count, async (owners, cluster) => {
+    await owners.warmUp(owners.shards(emptyShape(RANKS)));
+    return await act(owners, cluster);
   });
 }
 

@@ -55,6 +55,7 @@ const NOTES = `
   bfloat16 products by vectors (VDPBF16PS) where it has them; AMX does more. f16 is computed in float32.
 - **Throughput** counts bytes that change process; the slice that a process keeps is copied and timed, but not counted. Registering a step is
   not timed, because gloo's buffers exist before too; acknowledgements are.
+- **Whole steps** are those of processes that have made 2000 empty ones, in which V8 compiles what a step runs; but in _kill_ and _fairness_.
 - **CPU time** is user and system time of all processes over bytes that change process; throughput has it beside it.
 - **overlap**: the cluster is in a network namespace of its own, behind the kernel's token bucket at both ends of a link, of a rate that makes
   transfer about as long as compute. _Transfer_ is the pass with a mask that shows each row its own key only: the same rows travel. _Compute_ is what the

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { RANKS, SHAPE, withLimitedCluster } from '../limited-cluster.js';
-import { emptyShape } from '../owners.js';
+import { SHAPE, withLimitedCluster } from '../limited-cluster.js';
 import { median, repeated } from '../windows.js';
 import type { Workload } from './workload.js';
 
@@ -28,7 +27,6 @@ export async function measureLink(): Promise<MeasuredLink> {
   return await withLimitedCluster(async (owners, link, { address }) => {
     const latencySeconds = await measureLatency(address);
     const shards = owners.shards(SHAPE);
-    await owners.warmUp(owners.shards(emptyShape(RANKS)));
     const steps: { bytesPerSecond: number; stepMs: number[] }[] = [];
     for (const bytesPerSecond of LINK_RATES) {
       link.limit(bytesPerSecond);
