@@ -172,7 +172,7 @@ impl Engine {
             None => self.pool.allocate_dirty(bytes)?,
         };
         // SAFETY: nobody else has seen this region.
-        unsafe { payload.copy_to(0, &region, 0, bytes) }
+        unsafe { payload.copy_to(0, &region, 0, bytes, false) }
         // SAFETY: written completely above, and by nobody from now on.
         self.forward(step, head, unsafe { region.share(0, bytes) })
     }

@@ -1,6 +1,7 @@
 //! Moves rows between sequence owners and ranks: gRPC on hyper, placed straight into reserved memory.
 
 mod arena;
+mod copying;
 mod engine;
 mod error;
 mod events;

@@ -4,6 +4,7 @@ use std::io::{Error as IoError, ErrorKind, Result as IoResult};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 
+use crate::copying;
 use crate::error::{Code, Error, Result};
 use crate::mapping::{Access, Mapping};
 use crate::memory::Region;
@@ -98,14 +99,15 @@ impl Payload<'_> {
         self.rows * self.row_bytes
     }
 
-    /// Copies bytes `[from, from + bytes)` to `offset` of a region.
+    /// Copies bytes `[from, from + bytes)` to `offset` of a region; `streams` means past the caches, to be finished by
+    /// `copying::finish_streaming`.
     ///
     /// # Safety
     /// The caller is the only one who uses that range of the region (M2).
     ///
     /// # Panics
     /// If the bytes are not inside the payload and the region.
-    pub(crate) unsafe fn copy_to(&self, from: usize, region: &Region, offset: usize, bytes: usize) {
+    pub(crate) unsafe fn copy_to(&self, from: usize, region: &Region, offset: usize, bytes: usize, streams: bool) {
         let (mut at, end) = (from, from + bytes);
         assert!(end <= self.len(), "bytes {from}+{bytes} outside a payload of {}", self.len());
         assert!(region.contains(offset, bytes), "range {offset}+{bytes} outside a region of {} bytes", region.len());
@@ -116,7 +118,12 @@ impl Payload<'_> {
             // nothing that another made is a part of it.
             unsafe {
                 let target = region.as_ptr().add(offset + at - from);
-                std::ptr::copy_nonoverlapping(self.start.add(row * self.stride + column), target, length);
+                let source = self.start.add(row * self.stride + column);
+                if streams {
+                    copying::stream(source, target, length);
+                } else {
+                    std::ptr::copy_nonoverlapping(source, target, length);
+                }
             }
             at += length;
         }

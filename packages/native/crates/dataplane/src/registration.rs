@@ -2,10 +2,17 @@
 
 use std::ops::Range;
 
+use crate::copying;
 use crate::error::{Code, Error, Result};
 use crate::memory::Region;
 use crate::names::{Party, StepKey, Tensor};
 use crate::peer_memory::Payload;
+
+/// How far ahead short rows are loaded: beyond a page of 4 KiB processors foresee nothing by themselves.
+const AHEAD_BYTES: usize = 4 << 10;
+/// Rows that are not next to each other are placed past the caches if their segment has this size or more, as a copy of so many
+/// bytes would be: the first would have left them before the last have come.
+const STREAMED_BYTES: usize = 4 << 20;
 
 /// Where one segment (rows of one head) lies. Its number on the wire is its place in the list.
 #[derive(Clone, Debug)]
@@ -39,7 +46,12 @@ impl SegmentPlace {
     }
 
     /// Calls `f` with (offset in the region, length) of the contiguous runs that hold bytes `[from, from + bytes)` of the segment.
-    pub(crate) fn for_each_run(&self, from: usize, bytes: usize, mut f: impl FnMut(usize, usize)) {
+    pub(crate) fn for_each_run(&self, from: usize, bytes: usize, f: impl FnMut(usize, usize)) {
+        self.runs(from, bytes, true, f);
+    }
+
+    /// The same; `loads`: short rows are loaded before their turn.
+    fn runs(&self, from: usize, bytes: usize, loads: bool, mut f: impl FnMut(usize, usize)) {
         if self.is_contiguous() {
             f(self.offset_bytes + from, bytes);
             return;
@@ -47,7 +59,12 @@ impl SegmentPlace {
         let (mut row, mut column, mut left) = (from / self.row_bytes, from % self.row_bytes, bytes);
         while left > 0 {
             let length = (self.row_bytes - column).min(left);
-            f(self.offset_bytes + row * self.row_stride_bytes + column, length);
+            let offset = self.offset_bytes + row * self.row_stride_bytes + column;
+            if loads && left > AHEAD_BYTES && length <= AHEAD_BYTES / 4 {
+                let rows = AHEAD_BYTES / self.row_bytes;
+                copying::prefetch(self.region.as_ptr().wrapping_add(offset + rows * self.row_stride_bytes), length);
+            }
+            f(offset, length);
             (row, column, left) = (row + 1, 0, left - length);
         }
     }
@@ -84,11 +101,15 @@ impl SegmentPlace {
     /// As for `scatter`.
     pub(crate) unsafe fn scatter_payload(&self, from: usize, payload: Payload<'_>) {
         let mut at = 0;
-        self.for_each_run(from, payload.len(), |offset, length| {
+        let streams = !self.is_contiguous() && self.bytes() >= STREAMED_BYTES;
+        self.runs(from, payload.len(), !streams, |offset, length| {
             // SAFETY: the caller's promise. The runs are as long as the payload.
-            unsafe { payload.copy_to(at, &self.region, offset, length) }
+            unsafe { payload.copy_to(at, &self.region, offset, length, streams) }
             at += length;
         });
+        if streams {
+            copying::finish_streaming();
+        }
     }
 
     /// How many bytes from `from` on, which is inside, go into a chunk of at most `limit`: whole rows, unless they are one range

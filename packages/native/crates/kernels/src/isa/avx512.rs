@@ -108,9 +108,10 @@ pub(super) use operations;
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const VECTORS: usize = 4;
-    // Chosen for the same room in the caches as with AVX2, not measured.
+    // Measured on a Zen 5: of 48 to 288 keys forward 192 is up to 2 % above the others, and so are windows of 256; queries make
+    // no difference. Backward's are those of AVX2.
     const FORWARD_QUERIES: usize = 128;
-    const FORWARD_KEYS: usize = 96;
+    const FORWARD_KEYS: usize = 192;
     const BACKWARD_QUERIES: usize = 64;
     const BACKWARD_KEYS: usize = 144;
 
