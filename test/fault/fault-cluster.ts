@@ -21,7 +21,14 @@ interface RankPart extends Part {
   readonly proxies: { readonly control: OneWayProxy; readonly tensor: OneWayProxy } | null;
 }
 
-const ENVIRONMENT = { ...WITH_FAULT_POINTS, ...WITH_STRICT_MALLOC };
+/** Soon enough for a step whose links are cut, and long enough for a process that is only busy. */
+export const SILENT_PEER_MS = 10_000;
+
+const ENVIRONMENT = {
+  ...WITH_FAULT_POINTS,
+  ...WITH_STRICT_MALLOC,
+  ULYSSES_SILENT_PEER: `${SILENT_PEER_MS}ms`,
+};
 
 /** What a process may hold beyond its level, however many faults it has lived through. */
 const MARGINS = {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { WholeResult } from '../support/cluster-step.js';
 import { shareOf } from '../support/share-of.js';
 import { INPUT_SEED } from './expected-bits.js';
-import type { FaultCluster } from './fault-cluster.js';
+import { SILENT_PEER_MS, type FaultCluster } from './fault-cluster.js';
 import { strike, type Strike } from './strike.js';
 import { expectCause, failuresOf } from './expect-cause.js';
 import type { RedisUnderTest } from './redis-under-test.js';
@@ -99,6 +99,7 @@ class Steps {
         route,
         transport,
         deadlineMs: deadlineOf(this.#scenario),
+        silentPeerMs: SILENT_PEER_MS,
       },
     }));
   }

@@ -1,15 +1,46 @@
 //! Memory that calls borrow and give back, so that repeated calls do not fault pages in again.
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Floats in a cache line. Buffers begin at one: vector loads that straddle lines cost a quarter of the micro-kernel's
 /// speed (72 against 97 GFLOP/s on Zen 3).
 const LINE: usize = 16;
 
-/// A pool of scratch memory, usually one for each device. Keeps what calls gave back until it is dropped.
+/// A pool of scratch memory, usually one for each device. What it lent and what it keeps for later calls are together never
+/// more than the most that it lent at a time.
 #[derive(Default)]
 pub struct Workspaces {
-    free: Mutex<Vec<Vec<f32>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The one that came back first is first.
+    free: Vec<Vec<f32>>,
+    /// Floats.
+    lent: usize,
+    most_lent: usize,
+}
+
+impl State {
+    /// The smallest that has `len` floats.
+    fn reuse(&mut self, len: usize) -> Option<Vec<f32>> {
+        let fitting = (0..self.free.len()).filter(|&at| self.free[at].len() >= len);
+        let best = fitting.min_by_key(|&at| self.free[at].len())?;
+        Some(self.free.remove(best))
+    }
+
+    /// What is kept no longer.
+    fn shrink(&mut self) -> Vec<Vec<f32>> {
+        let mut kept: usize = self.free.iter().map(Vec::len).sum();
+        let excess = self.free.iter().take_while(|floats| {
+            let exceeds = self.lent + kept > self.most_lent;
+            kept -= floats.len();
+            exceeds
+        });
+        let count = excess.count();
+        self.free.drain(..count).collect()
+    }
 }
 
 impl Workspaces {
@@ -19,17 +50,23 @@ impl Workspaces {
 
     /// Bytes that are kept for later calls.
     pub fn kept_bytes(&self) -> usize {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.iter().map(|floats| size_of_val(&floats[..])).sum()
+        self.lock().free.iter().map(|floats| size_of_val(&floats[..])).sum()
     }
 
-    /// A buffer of `len` floats or slightly more, their values unspecified.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer of `len` floats or more, their values unspecified.
     pub(crate) fn take(&self, len: usize) -> Buffer<'_> {
         let len = LINE * (round_up(len.div_ceil(LINE).max(1)) + 1);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = free.iter().position(|kept| kept.len() == len);
-        let kept = kept.map(|at| free.swap_remove(at));
-        drop(free);
+        let mut state = self.lock();
+        let kept = state.reuse(len);
+        state.lent += kept.as_ref().map_or(len, Vec::len);
+        state.most_lent = state.most_lent.max(state.lent);
+        let gone = state.shrink();
+        drop(state);
+        drop(gone);
         // Zeroed memory comes from the system untouched: its pages are faulted in by the threads that use them.
         let floats = kept.unwrap_or_else(|| vec![0.0; len]);
         let start = floats.as_ptr().align_offset(LINE * size_of::<f32>());
@@ -72,7 +109,9 @@ impl DerefMut for Buffer<'_> {
 impl Drop for Buffer<'_> {
     fn drop(&mut self) {
         let floats = std::mem::take(&mut self.floats);
-        self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).push(floats);
+        let mut state = self.pool.lock();
+        state.lent -= floats.len();
+        state.free.push(floats);
     }
 }
 
@@ -110,6 +149,29 @@ mod tests {
         assert_eq!(pool.kept_bytes(), 4 * (1024 + LINE));
         assert_eq!(pool.take(1001).as_ptr(), address);
         assert_eq!(pool.kept_bytes(), 4 * (1024 + LINE));
+    }
+
+    #[test]
+    fn calls_of_other_sizes_keep_no_more_than_was_lent_at_a_time() {
+        let pool = Workspaces::new();
+        let sizes = [1000, 3000, 10_000, 30_000, 100_000, 20_000, 7_000, 100_000];
+        for len in sizes {
+            drop((pool.take(len), pool.take(100)));
+        }
+        let most = 4 * (LINE * (round_up(100_000 / LINE) + 1) + LINE * (round_up(7) + 1));
+        assert!(pool.kept_bytes() <= most, "{} bytes kept, {most} lent at a time", pool.kept_bytes());
+        let large = pool.take(100_000);
+        assert!(pool.kept_bytes() + 4 * large.floats.len() <= most);
+    }
+
+    #[test]
+    fn the_smallest_buffer_that_fits_is_lent() {
+        let pool = Workspaces::new();
+        let (large, small) = (pool.take(8000), pool.take(1000));
+        let addresses = [large.as_ptr(), small.as_ptr()];
+        drop((large, small));
+        let (first, second) = (pool.take(500), pool.take(500));
+        assert_eq!([second.as_ptr(), first.as_ptr()], addresses);
     }
 
     #[test]
