@@ -45,7 +45,7 @@ export function linkSignals(parents: readonly (AbortSignal | undefined)[]): Scop
       controller.abort(parent.reason);
       return;
     }
-    listen(parent, listeners[i]!);
+    onAbort(parent, listeners[i]!);
   });
   return {
     signal: controller.signal,
@@ -57,8 +57,8 @@ export function linkSignals(parents: readonly (AbortSignal | undefined)[]): Scop
   };
 }
 
-/** As many as wait under one signal: a cluster's ranks, the calls of a connection. */
-export function listen(signal: AbortSignal, listener: () => void): void {
+/** Calls back once; as many as like may wait under one signal: a cluster's ranks, the calls of a connection. */
+export function onAbort(signal: AbortSignal, listener: () => void): void {
   setMaxListeners(0, signal);
   signal.addEventListener('abort', listener, { once: true });
 }
@@ -81,7 +81,7 @@ export function delay(ms: number, signal: AbortSignal): Promise<void> {
       },
       Math.min(ms, MAX_TIMER_MS),
     );
-    listen(signal, stop);
+    onAbort(signal, stop);
   });
 }
 
@@ -95,7 +95,7 @@ export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<
       reject(signal.reason as Error);
     };
     if (signal.aborted) stop();
-    listen(signal, stop);
+    onAbort(signal, stop);
     promise.then(resolve, reject).finally(() => {
       signal.removeEventListener('abort', stop);
     });

@@ -1,4 +1,4 @@
-import { listen } from './deadline.js';
+import { onAbort } from './deadline.js';
 
 /** A promise settled from outside; a rejection that nobody awaits is not an unhandled one. */
 export class Deferred<T = void> {
@@ -42,7 +42,7 @@ export class Deferred<T = void> {
       else if (this.#settled) tell();
       else {
         this.#waiting.add(tell);
-        listen(signal, leave);
+        onAbort(signal, leave);
       }
     });
   }

@@ -26,7 +26,7 @@ export {
   switchOption,
   type Option,
 } from './options.js';
-export { deadlineSignal, delay, linkSignals, orAborted, type ScopedSignal } from './deadline.js';
+export { deadlineSignal, delay, linkSignals, onAbort, orAborted, type ScopedSignal } from './deadline.js';
 export { advertisedAddress } from './advertise.js';
 export { AsyncQueue } from './async-queue.js';
 export { Deferred } from './deferred.js';

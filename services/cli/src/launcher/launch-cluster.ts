@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
 import type { KvCacheChoice } from '@ulysses/plan';
@@ -68,8 +67,6 @@ export async function launchCluster(options: LaunchOptions, signal: AbortSignal)
   signal.throwIfAborted();
   const failure = new Deferred<never>();
   const stopping = new AbortController();
-  // Every rank listens.
-  setMaxListeners(0, stopping.signal);
   const coordinator = startCoordinator(options);
   const running: { pool: RankPool | null; follow: Promise<void> } = { pool: null, follow: Promise.resolve() };
   const stop = async (): Promise<void> => {

@@ -1,5 +1,5 @@
 import { UlyssesError, toUlyssesError } from '@ulysses/errors';
-import { delay, type Logger } from '@ulysses/runtime';
+import { delay, onAbort, type Logger } from '@ulysses/runtime';
 import { EXIT_CONFIG, type Child } from './child.js';
 import { RestartPace, type RankLife } from './restart-pace.js';
 
@@ -56,7 +56,7 @@ async function live(
   const stopChild = (): void => {
     void child.stop(options.stopGraceMs);
   };
-  stop.addEventListener('abort', stopChild);
+  onAbort(stop, stopChild);
   const joined = await joins(options, rank, child, replaces, stop);
   const end = await child.ended;
   stop.removeEventListener('abort', stopChild);

@@ -6,7 +6,7 @@
 //! `release`, which also spares the system to save 8 KiB with the thread.
 //!
 //! SAFETY of every block here, where it says no more: an `Amx` exists only where `detect` found the instructions.
-use super::avx512::{Avx512, operations};
+use super::avx512::operations;
 use super::avx512_bf16::{Avx512Bf16, pair_operations, transposed};
 use super::{Kernel, Simd};
 use crate::exp2;
@@ -47,10 +47,6 @@ impl Amx {
         static FOUND: OnceLock<bool> = OnceLock::new();
         let found = *FOUND.get_or_init(|| Avx512Bf16::detect().is_some() && has_tiles() && permitted());
         found.then_some(Amx(()))
-    }
-
-    pub(crate) fn vectors(self) -> Avx512 {
-        Avx512(())
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -162,16 +158,6 @@ macro_rules! product_asm {
 }
 
 impl Simd for Amx {
-    const LANES: usize = 16;
-    const VECTORS: usize = 2;
-    const TILES: bool = true;
-    // Long blocks, so that tiles and vectors take turns rarely: of 128, 256 and 512 keys forward the last is 3 to 9 % above
-    // the others; backward 256 is 5 to 10 % above 128; more queries gain nothing.
-    const FORWARD_QUERIES: usize = 128;
-    const FORWARD_KEYS: usize = 512;
-    const BACKWARD_QUERIES: usize = 128;
-    const BACKWARD_KEYS: usize = 256;
-
     operations!();
 
     pair_operations!();

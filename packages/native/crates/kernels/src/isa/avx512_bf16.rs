@@ -4,7 +4,7 @@
 //! pairs, a slot of A's a pair for all of its lanes.
 //!
 //! SAFETY of every block here, where it says no more: an `Avx512Bf16` exists only where `detect` found the instructions.
-use super::avx512::{Avx512, operations};
+use super::avx512::operations;
 use super::{Kernel, Simd};
 use crate::exp2;
 use crate::tiles::{BLOCK, SIDE, TILE, TileProduct};
@@ -24,19 +24,25 @@ impl Avx512Bf16 {
         found.then_some(Avx512Bf16(()))
     }
 
-    pub(crate) fn vectors(self) -> Avx512 {
-        Avx512(())
-    }
-
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
     fn enter<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
     }
 }
 
-/// The operations on pairs, which `Amx` shares.
+/// The shape of tiles and the operations on pairs, which `Amx` shares.
 macro_rules! pair_operations {
     () => {
+        const LANES: usize = 16;
+        const VECTORS: usize = 2;
+        const TILES: bool = true;
+        // Long blocks, so that products and vectors take turns rarely: of 128, 256 and 512 keys forward the last is 1 to 10 % above
+        // the others with either product; backward 256 is best, or within noise of it; more queries gain nothing.
+        const FORWARD_QUERIES: usize = 128;
+        const FORWARD_KEYS: usize = 512;
+        const BACKWARD_QUERIES: usize = 128;
+        const BACKWARD_KEYS: usize = 256;
+
         /// As the portable way, but VREDUCEPS finds the rest and VSCALEFPS multiplies by the power: 5 operations for 8.
         #[inline(always)]
         fn exp2(self, x: __m512) -> __m512 {
@@ -117,16 +123,6 @@ pub(super) use pair_operations;
 const ROWS: usize = 8;
 
 impl Simd for Avx512Bf16 {
-    const LANES: usize = 16;
-    const VECTORS: usize = 2;
-    const TILES: bool = true;
-    // As for AMX: of 128, 256 and 512 keys forward the last is 1 to 10 % above the others here too; of 128, 256 and 512 keys backward
-    // the second is best, or within noise of it.
-    const FORWARD_QUERIES: usize = 128;
-    const FORWARD_KEYS: usize = 512;
-    const BACKWARD_QUERIES: usize = 128;
-    const BACKWARD_KEYS: usize = 256;
-
     operations!();
     pair_operations!();
 

@@ -134,7 +134,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 pub(crate) trait Kernel {
     type Output;
     /// Whether it does its products by tiles where there are such.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no such processor has tiles"))]
     const TILES: bool = false;
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
@@ -204,17 +203,15 @@ impl Isa {
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> Result<K::Output, Error> {
         let missing = || self.missing();
         match self {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Amx => {
-                let amx = amx::Amx::detect().ok_or_else(missing)?;
-                // What has no use for tiles runs as with AVX-512.
-                if K::TILES { Ok(enter(amx, kernel)) } else { Ok(enter(amx.vectors(), kernel)) }
+            // What has no use for tiles runs as with AVX-512.
+            Isa::Amx | Isa::Avx512Bf16 if !K::TILES => {
+                self.check()?;
+                Isa::Avx512.run(kernel)
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16 => {
-                let bf16 = avx512_bf16::Avx512Bf16::detect().ok_or_else(missing)?;
-                if K::TILES { Ok(enter(bf16, kernel)) } else { Ok(enter(bf16.vectors(), kernel)) }
-            }
+            Isa::Amx => Ok(enter(amx::Amx::detect().ok_or_else(missing)?, kernel)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => Ok(enter(avx512_bf16::Avx512Bf16::detect().ok_or_else(missing)?, kernel)),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Ok(enter(avx512::Avx512::detect().ok_or_else(missing)?, kernel)),
             #[cfg(target_arch = "x86_64")]
