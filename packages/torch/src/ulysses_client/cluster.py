@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 
+from .call_thread import CallThread
 from .coordinators import Coordinators
 from .errors import CancelledError, ShapeMismatchError, UlyssesError, UnsupportedError, field_error
 from .exchange.choose_data_path import open_data_path
@@ -76,7 +77,7 @@ class Cluster:
         self._calls = itertools.count()
         self._lock = threading.Lock()
         self._warned: set[str] = set()
-        self._threads: set[threading.Thread] = set()
+        self._threads: set[CallThread] = set()
         self._releases: set[Any] = set()
         self._derived: weakref.WeakSet[Cluster] = weakref.WeakSet()
         self._closed = False
@@ -112,11 +113,11 @@ class Cluster:
             self._warned.add(message)
             warnings.warn(message, UlyssesWarning, stacklevel=2)
 
-    def run_thread(self, thread: threading.Thread) -> None:
+    def run_thread(self, thread: CallThread) -> None:
         """Starts a thread of a call, for whose end `close` waits."""
         with self._lock:
             self.require_open()
-            self._threads = {each for each in self._threads if each.is_alive()} | {thread}
+            self._threads = {each for each in self._threads if not each.over} | {thread}
             thread.start()
 
     def require_open(self) -> None:
@@ -129,7 +130,7 @@ class Cluster:
             return
         request = coordinator_pb2.ReleaseRequest(step=forward.to_proto())
         try:
-            release = self.coordinators.current.release.future(request, timeout=_RELEASE_SECONDS)
+            release = self.coordinators.current.release(request, timeout=_RELEASE_SECONDS)
         except ValueError:
             # The channel was closed in the meantime; ranks free it when its time to live is over.
             return

@@ -9,6 +9,7 @@ import grpc
 
 from .errors import ConfigError, PeerLostError, UlyssesError
 from .generated import coordinator_pb2
+from .wire.call_threads import CallThreads
 from .wire.connection import ConnectionOptions
 from .wire.rpc import error_from_call, open_channel
 from .wire.tls import TlsFiles, tls_refusal
@@ -27,7 +28,8 @@ class Coordinator:
         #: Of the files that it was made with.
         self.stamps = _stamps(connections.tls)
         self._channel = open_channel(address, connections)
-        self.plan_step: Any = self._channel.unary_stream(
+        self._threads = CallThreads()
+        self._plan_step: Any = self._channel.unary_stream(
             _PLAN_STEP,
             coordinator_pb2.PlanStepRequest.SerializeToString,
             coordinator_pb2.PlanStepResponse.FromString,
@@ -37,9 +39,21 @@ class Coordinator:
             coordinator_pb2.SettleStepRequest.SerializeToString,
             coordinator_pb2.SettleStepResponse.FromString,
         )
-        self.release: Any = self._channel.unary_unary(
+        self._release: Any = self._channel.unary_unary(
             _RELEASE, coordinator_pb2.ReleaseRequest.SerializeToString, coordinator_pb2.ReleaseResponse.FromString
         )
+
+    def plan_step(self, request: coordinator_pb2.PlanStepRequest, timeout: float) -> Any:
+        """The call, whose responses are iterated."""
+        call = self._plan_step(request, timeout=timeout)
+        self._threads.follow(call)
+        return call
+
+    def release(self, request: coordinator_pb2.ReleaseRequest, timeout: float) -> Any:
+        """The call's future. Raises ValueError when the connection is closed."""
+        call = self._release.future(request, timeout=timeout)
+        self._threads.follow(call)
+        return call
 
     def error_of(self, failure: grpc.RpcError, what: str) -> UlyssesError:
         """What a failed call means: UNAUTHENTICATED when certificates are why there is no connection."""
@@ -50,6 +64,7 @@ class Coordinator:
 
     def close(self) -> None:
         self._channel.close()
+        self._threads.join()
 
 
 class Coordinators:

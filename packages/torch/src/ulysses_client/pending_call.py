@@ -11,6 +11,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from .call_limits import CallLimits, Cancellation
+from .call_thread import CallThread
 from .cluster import Cluster
 
 Result = TypeVar("Result")
@@ -23,7 +24,7 @@ class PendingCall(Generic[Result]):
         self._ended = threading.Event()
         self._results: list[Result] = []
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="ulysses-call", daemon=True)
+        self._thread = CallThread("ulysses-call", self._run)
         cluster.run_thread(self._thread)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from .call_limits import CallLimits
+from .call_thread import CallThread
 from .cluster import Cluster
 from .committed_after_all import committed_after_all, transport_failed
 from .errors import CancelledError, InvariantError, UlyssesError
@@ -68,9 +69,10 @@ def run_step(cluster: Cluster, call: StepCall, limits: CallLimits) -> StepOutcom
         direct=direct,
     )
     cluster.require_open()
-    verdict = _Verdict(cluster, request, call.key, limits.deadline_at)
-    limits.cancellation.listen(verdict.cancel)
+    verdict = _Verdict(cluster, call.key, limits.deadline_at)
     try:
+        verdict.ask(request)
+        limits.cancellation.listen(verdict.cancel)
         planned = verdict.planned(limits)
         cluster.contacted = True
         key = replace(call.key, attempt=planned.attempt)
@@ -118,21 +120,23 @@ def _move_rows(
 class _Verdict:
     """The call to the coordinator, which lives as long as the step; its end is the step's verdict."""
 
-    def __init__(
-        self, cluster: Cluster, request: coordinator_pb2.PlanStepRequest, key: StepKey, deadline_at: float
-    ) -> None:
+    def __init__(self, cluster: Cluster, key: StepKey, deadline_at: float) -> None:
         self._options = cluster.options
         self._coordinator = cluster.coordinators.current
         self._key = key
         self._deadline_at = deadline_at
         self._ended = threading.Event()
-        self._call: Any = self._coordinator.plan_step(request, timeout=max(0.001, deadline_at - time.monotonic()))
+        self._call: Any = None
         self._changed = threading.Condition()
         self._planned: Planned | None = None
         self._failure: UlyssesError | None = None
         self._committed = False
         self._step: OpenStep | None = None
-        self._thread = threading.Thread(target=self._read, name="ulysses-step", daemon=True)
+        self._thread = CallThread("ulysses-step", self._read)
+
+    def ask(self, request: coordinator_pb2.PlanStepRequest) -> None:
+        timeout = max(0.001, self._deadline_at - time.monotonic())
+        self._call = self._coordinator.plan_step(request, timeout=timeout)
         self._thread.start()
 
     def planned(self, limits: CallLimits) -> Planned:
@@ -180,7 +184,8 @@ class _Verdict:
             # The coordinator ends the call. Were it cancelled instead, Node would end the connection after 1000 resets
             # more than 33 per second, as an attack.
             self._thread.join(END_SECONDS)
-        self._call.cancel()
+        if self._call is not None:
+            self._call.cancel()
         self._thread.join()
 
     def _read(self) -> None:

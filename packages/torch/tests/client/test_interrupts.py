@@ -17,6 +17,7 @@ import pytest
 
 from tests.cluster import TestCluster
 from ulysses_client.attention_step import QkvShards, forward
+from ulysses_client.call_thread import CallThread
 from ulysses_client.cluster import connect
 
 from .test_exchange import inputs, step, view_of
@@ -119,6 +120,39 @@ def test_ctrl_c_ends_every_wait_and_leaves_no_thread(cluster: TestCluster, where
         process.wait()
         process.stdout.close()
     cluster.wait_idle()
+
+
+@pytest.mark.usefixtures("data_path")
+@pytest.mark.parametrize("name", ["ulysses-step", "ulysses-link"])
+def test_ctrl_c_while_a_thread_starts_leaves_none_either(
+    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As `Thread.start` is interrupted: where it waits for a thread that the system has not begun yet."""
+    start, begun = CallThread.start, threading.Event()
+
+    def late(thread: CallThread) -> None:
+        if thread.name != name or begun.is_set():
+            start(thread)
+            return
+        begun.set()
+        thread._asked_for = True
+        threading.Timer(0.1, start, (thread,)).start()
+        raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    q, k, v, _ = (array.view(np.uint8) for array in inputs(40))
+    with connect(cluster.address) as connection:
+        whole = step(connection, view_of(40), *inputs(40))
+    with connect(cluster.address) as connection:
+        monkeypatch.setattr(CallThread, "start", late)
+        if connection.data_path == "native" and name == "ulysses-link":
+            pytest.skip("its links have no threads of Python's")
+        with pytest.raises(KeyboardInterrupt):
+            forward(connection, view_of(40), QkvShards(q, k, v), np.zeros_like(q))
+        cluster.wait_idle()
+        for got, want in zip(step(connection, view_of(40), *inputs(40)), whole, strict=True):
+            assert np.array_equal(got, want)
+    assert set(threading.enumerate()) <= before
 
 
 def open_sockets() -> int:

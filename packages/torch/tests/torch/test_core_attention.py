@@ -226,7 +226,7 @@ def test_a_whole_graph_is_refused_where_the_exchange_breaks_it(cluster: TestClus
     with connect(cluster.address) as connection:
         attention = UlyssesContextAttention(sdpa, connection)
         compiled = torch.compile(attention, backend="aot_eager", fullgraph=True)
-        with pytest.raises(Exception, match=r"torch\.(compiler|_dynamo)\.disable"):
+        with pytest.raises(Exception, match="_around_core"):
             compiled(*random_inputs((4, 1, 3, 8), 3, torch.float32)[:3])
 
 

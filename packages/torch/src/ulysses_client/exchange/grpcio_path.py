@@ -61,6 +61,7 @@ class GrpcioPath:
             self._link_lost(rank, error)
 
         link = self._links[rank] = TensorLink(rank.tensor_address, self._owner, self._party, self._connections, lost)
+        link.begin()
         return link
 
     def forget(self, step: GrpcioStep) -> None:

@@ -12,12 +12,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
 
+from ..call_thread import CallThread
 from ..errors import PeerLostError, StaleEpochError, UlyssesError
 from ..generated import tensor_pb2, tensor_plane_pb2
+from ..wire.call_threads import CallThreads
 from ..wire.connection import ConnectionOptions
 from ..wire.convert import StepKey, error_from_proto, pass_name
 from ..wire.rpc import PARTY_METADATA, error_from_call, open_channel
@@ -63,20 +66,32 @@ class TensorLink:
         self._steps: dict[StepKey, StepChannel] = {}
         self._closed_steps: OrderedDict[StepKey, None] = OrderedDict()
         self._ended = False
-        #: Set when gRPC has taken the last message of an iterator, so that its thread is about to end.
-        self._drained = [threading.Event(), threading.Event()]
+        self._metadata = ((PARTY_METADATA, party),)
         self._channel = open_channel(address, connections)
-        metadata = ((PARTY_METADATA, party),)
-        push: Any = self._channel.stream_stream(_PUSH, None, tensor_plane_pb2.PushResponse.FromString)
-        pull: Any = self._channel.stream_stream(_PULL, None, None)
-        self._push = push(self._slices(), metadata=metadata)
-        self._pull = pull(self._outgoing_acks(), metadata=metadata)
-        self._threads = [
-            threading.Thread(target=self._read, args=(self._push, self._take_ack), name="ulysses-push", daemon=True),
-            threading.Thread(target=self._read, args=(self._pull, self._take_slice), name="ulysses-pull", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._calls: list[Any] = []
+        self._call_threads = CallThreads()
+        self._threads: list[CallThread] = []
+
+    def begin(self) -> None:
+        """Once the link can be found, to be closed. Interrupted, it is lost."""
+        try:
+            self._begin(_PUSH, tensor_plane_pb2.PushResponse.FromString, self._slices(), self._take_ack)
+            self._begin(_PULL, None, self._outgoing_acks(), self._take_slice)
+        except BaseException:
+            self._end(None)
+            raise
+
+    def _begin(self, method: str, decode: Any, messages: Iterator[bytes], take: Callable[[Any], None]) -> None:
+        start: Any = self._channel.stream_stream(method, None, decode)
+        call = start(self._call_threads.feed(messages), metadata=self._metadata)
+        self._calls.append(call)
+        if self._ended:
+            # The other call has failed already.
+            call.cancel()
+        self._call_threads.follow(call)
+        thread = CallThread("ulysses-link", partial(self._read, call, take))
+        self._threads.append(thread)
+        thread.start()
 
     @property
     def live(self) -> bool:
@@ -105,9 +120,8 @@ class TensorLink:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(JOIN_SECONDS)
-        for drained in self._drained:
-            drained.wait(JOIN_SECONDS)
         self._channel.close()
+        self._call_threads.join()
 
     def _end(self, reason: UlyssesError | None) -> None:
         with self._registered:
@@ -117,32 +131,25 @@ class TensorLink:
             self._registered.notify_all()
         self._outgoing.put(None)
         self._acks.put(None)
-        self._push.cancel()
-        self._pull.cancel()
+        for call in self._calls:
+            call.cancel()
         if reason is not None:
             self._on_lost(reason)
 
     def _slices(self) -> Iterator[bytes]:
         """Runs in gRPC's thread: a slice is packed when the connection has room for it."""
-        try:
-            while (outgoing := self._outgoing.get()) is not None:
-                channel, (rank, tensor, number, rows, part) = outgoing
-                first = part.begin * rows.shape[1]
-                for offset, piece in chunks_of(rows[part.begin : part.end]):
-                    if not channel.live:
-                        break
-                    names = (channel.epoch, channel.key, self._owner, rank, tensor, number)
-                    yield encode_slice(*names, rows.size, first + offset, piece)
-        finally:
-            # Also when gRPC, which saw the call cancelled, asks for no more.
-            self._drained[0].set()
+        while (outgoing := self._outgoing.get()) is not None:
+            channel, (rank, tensor, number, rows, part) = outgoing
+            first = part.begin * rows.shape[1]
+            for offset, piece in chunks_of(rows[part.begin : part.end]):
+                if not channel.live:
+                    break
+                names = (channel.epoch, channel.key, self._owner, rank, tensor, number)
+                yield encode_slice(*names, rows.size, first + offset, piece)
 
     def _outgoing_acks(self) -> Iterator[bytes]:
-        try:
-            while (ack := self._acks.get()) is not None:
-                yield ack
-        finally:
-            self._drained[1].set()
+        while (ack := self._acks.get()) is not None:
+            yield ack
 
     def _read(self, call: Any, take: Callable[[Any], None]) -> None:
         reason: UlyssesError = PeerLostError("the peer ended the call")
