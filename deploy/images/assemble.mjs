@@ -1,4 +1,4 @@
-// Collects what one service needs at run time: `node deploy/images/assemble.mjs SERVICE FOLDER`. Its own and its workspaces'
+// Collects what services need at run time: `node deploy/images/assemble.mjs FOLDER SERVICE...`. Their own and their workspaces'
 // built files, the files that they read, and the packages that these depend on, each where Node looks for it.
 import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
@@ -11,11 +11,11 @@ const FILES = {
   'packages/native': ['packages/native/ulysses.node'],
 };
 
-const [service, folder] = process.argv.slice(2);
-if (service === undefined || folder === undefined) throw new Error('expected SERVICE FOLDER');
+const [folder, ...services] = process.argv.slice(2);
+if (folder === undefined || services.length === 0) throw new Error('expected FOLDER SERVICE...');
 const target = resolve(folder);
 const done = new Set();
-add(join(root, 'services', service));
+for (const service of services) add(join(root, 'services', service));
 
 /** A package, its files and, from where it lies, everything that it depends on. */
 function add(place) {

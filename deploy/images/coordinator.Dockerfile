@@ -1,10 +1,11 @@
 # docker build -f deploy/images/coordinator.Dockerfile -t ulysses-coordinator .
+# With the command line, for those who look at the cluster or resize it from inside: node services/cli/dist/main.js status
 FROM node:22-bookworm-slim AS build
 WORKDIR /app
 COPY . .
 RUN npm ci --ignore-scripts --no-audit --no-fund
-RUN npx tsc -b services/coordinator
-RUN node deploy/images/assemble.mjs coordinator /image
+RUN npx tsc -b services/coordinator services/cli
+RUN node deploy/images/assemble.mjs /image coordinator cli
 
 FROM node:22-bookworm-slim
 ENV NODE_ENV=production

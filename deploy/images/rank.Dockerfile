@@ -10,7 +10,7 @@ COPY . .
 COPY --from=native /app/packages/native/target/release/libulysses_addon.so packages/native/ulysses.node
 RUN npm ci --ignore-scripts --no-audit --no-fund
 RUN npx tsc -b services/rank
-RUN node deploy/images/assemble.mjs rank /image
+RUN node deploy/images/assemble.mjs /image rank
 
 FROM node:22-bookworm-slim
 ENV NODE_ENV=production

@@ -38,7 +38,7 @@ describe.skipIf(reason !== null)(
 
     beforeAll(() => {
       images = new Images();
-      for (const name of names) containers.set(name, images.container(services[name]!));
+      for (const name of names) containers.set(name, images.composed(services[name]!));
       network = new Namespaces([...names, TRAINER]);
     });
     afterAll(async () => {

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { basename, delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { findRedis } from '../../scripts/find-redis.mjs';
@@ -24,10 +24,27 @@ export interface FinalStage {
   readonly user: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly entrypoint: readonly string[];
+  /** Services that the image holds. */
+  readonly services: readonly string[];
   readonly healthcheck: readonly string[];
 }
 
-/** A service as an engine would run it, with a folder in place of its image. */
+/** What a deployment says of one container, however it is written. */
+export interface ContainerSpec {
+  /** Null for an image that is not of this repository. */
+  readonly dockerfile: string | null;
+  readonly image: string;
+  /** In place of the image's entrypoint. */
+  readonly command?: readonly string[];
+  readonly args: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly user: string | undefined;
+  readonly tmpfs: readonly string[];
+  readonly probe: readonly string[];
+  readonly dependsOn: readonly string[];
+}
+
+/** A container as an engine would run it, with a folder in place of its image. */
 export interface Container {
   readonly argv: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
@@ -50,6 +67,7 @@ export function readCompose(): Readonly<Record<string, ComposeService>> {
 
 export function readFinalStage(dockerfile: string): FinalStage {
   const lines = readFileSync(join(ROOT, dockerfile), 'utf8').split('\n');
+  const assembled = lines.find((line) => line.includes('assemble.mjs /image '));
   const from = lines.findLastIndex((line) => line.startsWith('FROM '));
   const all = (word: string): string[] =>
     lines.slice(from).flatMap((line) => (line.startsWith(`${word} `) ? [line.slice(word.length + 1)] : []));
@@ -59,6 +77,7 @@ export function readFinalStage(dockerfile: string): FinalStage {
     user: all('USER')[0] ?? 'root',
     environment: Object.fromEntries(pairs) as Record<string, string>,
     entrypoint: array(all('ENTRYPOINT')[0]),
+    services: assembled?.split('/image ')[1]?.split(' ') ?? [],
     healthcheck: array(all('HEALTHCHECK')[0]),
   };
 }
@@ -73,24 +92,37 @@ export class Images {
     chmodSync(this.#root, 0o755);
   }
 
-  /** How `service` would run. */
-  container({ build, image, ...service }: ComposeService): Container {
-    const stage = build === undefined ? null : readFinalStage(build.dockerfile);
-    const folder = build === undefined ? this.#redis(image) : this.#service(build.dockerfile);
+  /** How a service of Compose would run. */
+  composed({ build, image, ...service }: ComposeService): Container {
+    return this.container({
+      dockerfile: build?.dockerfile ?? null,
+      image,
+      args: service.command ?? [],
+      environment: service.environment ?? {},
+      user: service.user,
+      tmpfs: service.tmpfs ?? [],
+      probe: service.healthcheck.test.slice(1),
+      dependsOn: Object.keys(service.depends_on ?? {}),
+    });
+  }
+
+  container({ dockerfile, image, ...spec }: ContainerSpec): Container {
+    const stage = dockerfile === null ? null : readFinalStage(dockerfile);
+    const folder = dockerfile === null ? this.#redis(image) : this.#services(dockerfile);
     return {
-      argv: [...(stage?.entrypoint ?? []), ...(service.command ?? [])],
+      argv: [...(spec.command ?? stage?.entrypoint ?? []), ...spec.args],
       environment: {
         PATH: [join(folder, 'bin'), dirname(process.execPath), '/usr/bin', '/bin'].join(delimiter),
         ...(stage === null ? { LD_LIBRARY_PATH: join(folder, 'lib') } : {}),
         ...stage?.environment,
-        ...service.environment,
+        ...spec.environment,
       },
-      user: service.user ?? stage?.user ?? 'root',
+      user: spec.user ?? stage?.user ?? 'root',
       folder,
-      tmpfs: service.tmpfs ?? [],
-      probe: service.healthcheck.test.slice(1),
+      tmpfs: spec.tmpfs,
+      probe: spec.probe,
       liveness: stage?.healthcheck ?? null,
-      dependsOn: Object.keys(service.depends_on ?? {}),
+      dependsOn: spec.dependsOn,
     };
   }
 
@@ -98,10 +130,10 @@ export class Images {
     rmSync(this.#root, { recursive: true, force: true });
   }
 
-  #service(dockerfile: string): string {
-    const name = /(\w+)\.Dockerfile$/.exec(dockerfile)?.[1] ?? '';
-    return this.#once(name, (folder) => {
-      execFileSync(process.execPath, [join(ROOT, 'deploy/images/assemble.mjs'), name, folder]);
+  #services(dockerfile: string): string {
+    return this.#once(basename(dockerfile), (folder) => {
+      const { services } = readFinalStage(dockerfile);
+      execFileSync(process.execPath, [join(ROOT, 'deploy/images/assemble.mjs'), folder, ...services]);
     });
   }
 

@@ -25,6 +25,7 @@ export function whyNoNamespaces(): string | null {
 export class Namespaces {
   readonly #bridge = `ul${process.pid.toString(36)}`;
   readonly #names = new Map<string, string>();
+  readonly #addresses = new Map<string, string>();
   /** Whether the folder of all `hosts` files was made here. */
   #madeParent = false;
   readonly #children = new Set<ChildProcess>();
@@ -32,12 +33,18 @@ export class Namespaces {
     this.#removeAll();
   };
 
-  constructor(hosts: readonly string[]) {
+  /** `aliases` are further names of hosts. */
+  constructor(hosts: readonly string[], aliases: Readonly<Record<string, string>> = {}) {
     process.once('exit', this.#onExit);
     const subnet = `198.18.${process.pid % 256}`;
     ip('link', 'add', this.#bridge, 'type', 'bridge');
     ip('link', 'set', this.#bridge, 'up');
-    const lines = ['127.0.0.1 localhost', ...hosts.map((host, index) => `${subnet}.${index + 1} ${host}`)];
+    hosts.forEach((host, index) => this.#addresses.set(host, `${subnet}.${index + 1}`));
+    for (const [alias, host] of Object.entries(aliases)) this.#addresses.set(alias, this.addressOf(host));
+    const lines = [
+      '127.0.0.1 localhost',
+      ...[...this.#addresses].map(([name, address]) => `${address} ${name}`),
+    ];
     hosts.forEach((host, index) => {
       const name = `ulysses-${process.pid}-${host}`;
       // `ip netns exec` shows this file as /etc/hosts.
@@ -48,10 +55,16 @@ export class Namespaces {
       const outside = `${this.#bridge}h${index}`;
       ip('link', 'add', outside, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
       ip('link', 'set', outside, 'master', this.#bridge, 'up');
-      ip('-n', name, 'address', 'add', `${subnet}.${index + 1}/24`, 'dev', 'eth0');
+      ip('-n', name, 'address', 'add', `${this.addressOf(host)}/24`, 'dev', 'eth0');
       ip('-n', name, 'link', 'set', 'eth0', 'up');
       ip('-n', name, 'link', 'set', 'lo', 'up');
     });
+  }
+
+  addressOf(host: string): string {
+    const address = this.#addresses.get(host);
+    if (address === undefined) throw new Error(`there is no host ${host}`);
+    return address;
   }
 
   /** The command that runs another one on a host. */

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, UlyssesContextAttention } from '@ulysses/client';
+import { connect, UlyssesContextAttention, type TlsFiles } from '@ulysses/client';
 import { UlyssesError } from '@ulysses/errors';
 import type { PlaneCounters } from '@ulysses/native';
 import { shardOf, stepInputs, type InputShape } from './step-inputs.js';
@@ -23,6 +23,7 @@ export interface TrainerCall {
   readonly deadlineMs: number;
   /** The cluster is beyond loopback, without TLS. @default false */
   readonly insecure?: boolean;
+  readonly tls?: TlsFiles;
 }
 
 /** How it went. */
@@ -68,7 +69,8 @@ export async function runTrainers(
 /** The program of the process. */
 async function train(call: TrainerCall): Promise<TrainerAnswer> {
   const { address, session, ownerIndex, ownerCount, deadlineMs, insecure = false, lengths } = call;
-  const connection = await connect({ address, session, ownerIndex, ownerCount, deadlineMs, insecure });
+  const where = { address, insecure, ...(call.tls === undefined ? {} : { tls: call.tls }) };
+  const connection = await connect({ ...where, session, ownerIndex, ownerCount, deadlineMs });
   const inputs = stepInputs(call.shape, call.seed);
   const [q, k, v, dout] = [inputs.q, inputs.k, inputs.v, inputs.dout].map((tensor) =>
     toForm(shardOf(tensor, call.begin, call.end), call.form),

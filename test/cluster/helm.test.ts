@@ -1,0 +1,231 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTestCertificates } from '../../scripts/test-certificates.mjs';
+import { Images, type Container } from '../support/deployment.js';
+import { largestDeviation } from '../support/error-bound.js';
+import { referenceOf } from '../support/expect-attention.js';
+import { containerOf, helm, podsOf, render, type PodSpec, type Rendered } from '../support/helm.js';
+import { Namespaces, whyNoNamespaces } from '../support/namespaces.js';
+import { causal } from '../support/reference-mask.js';
+import { stepInputs } from '../support/step-inputs.js';
+import { runTrainers } from '../support/trainer-process.js';
+
+const TRAINER = 'trainer';
+const READY_MS = 60_000;
+const SHAPE = { rows: 203, batch: 1, qHeads: 6, kvHeads: 2, headSize: 32 };
+const TLS = ['tls.secret=ulysses-tls', 'tls.name=ulysses.internal'];
+const TLS_MOUNT = '/etc/ulysses/tls';
+
+const noHelm = helm === null ? 'helm is not installed: node scripts/find-helm.mjs --install' : null;
+const because = (reason: string | null): string => (reason === null ? '' : ` (not run: ${reason})`);
+
+describe.skipIf(noHelm !== null)(`the chart${because(noHelm)}`, () => {
+  it('has a pod per rank, two coordinators and Redis, none of which a restricted namespace refuses', () => {
+    const pods = podsOf(render(['insecure=true']));
+    const counts = pods.map(({ manifest, count }) => `${manifest.kind} ${manifest.metadata.name} ${count}`);
+    expect(counts.sort()).toEqual([
+      'Deployment ulysses-coordinator 2',
+      'Deployment ulysses-rank 4',
+      'Deployment ulysses-redis 1',
+      'Job ulysses-scale 1',
+    ]);
+    for (const { pod } of pods) {
+      expect(pod.securityContext).toMatchObject({
+        runAsNonRoot: true,
+        seccompProfile: { type: 'RuntimeDefault' },
+      });
+      expect(pod.containers[0].securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      });
+    }
+  });
+
+  it('changes its size without a change to what restarts coordinators or ranks', () => {
+    const [four, six] = [4, 6].map((size) =>
+      podsOf(render(['insecure=true', `contextParallelSize=${size}`])).filter(
+        ({ manifest }) => manifest.kind === 'Deployment',
+      ),
+    );
+    expect(six!.map(({ pod }) => pod)).toEqual(four!.map(({ pod }) => pod));
+    expect(six!.map(({ count }) => count)).not.toEqual(four!.map(({ count }) => count));
+  });
+
+  it.each([
+    [[], 'tls.secret is empty, expected a Secret'],
+    [['insecure=true', 'redis.bundled=false'], 'redis.url is empty, expected a URL or redis.urlSecret.name'],
+    [['insecure=true', 'redis.url=http://redis'], '/redis/url'],
+    [['insecure=true', 'contextParallelSize=0'], '/contextParallelSize'],
+    [['insecure=true', 'contextParallelSize=four'], '/contextParallelSize'],
+    [['insecure=true', 'rank.thread=2'], 'thread'],
+    [['insecure=true', 'rank.storeBytes=4Gi'], '/rank/storeBytes'],
+    [['insecure=true', 'rank.settings.ULYSSES_THREADS=2'], 'ULYSSES_THREADS'],
+    [['insecure=true', 'coordinator.settings.lease=2s'], 'lease'],
+  ])('refuses %j by name', (values, problem) => {
+    expect(render(values).problem).toContain(problem);
+  });
+
+  it('takes Redis from elsewhere, its password from a Secret', () => {
+    const rendered = render(['insecure=true', 'redis.urlSecret.name=redis', 'redis.urlSecret.key=uri']);
+    expect(rendered.manifests.filter(({ metadata }) => metadata.name.endsWith('redis'))).toEqual([]);
+    const secretKeyRef = { name: 'redis', key: 'uri' };
+    for (const { pod } of podsOf(rendered)) {
+      expect(pod.containers[0].env).toContainEqual({
+        name: 'ULYSSES_RENDEZVOUS',
+        valueFrom: { secretKeyRef },
+      });
+    }
+  });
+});
+
+const reason = noHelm ?? whyNoNamespaces();
+
+describe.skipIf(reason !== null)(
+  `its pods with mutual TLS, as processes in network namespaces${because(reason)}`,
+  () => {
+    const values = [...TLS, 'contextParallelSize=3', 'rank.threads=1'];
+    const hosts = ['redis-0', 'coordinator-0', 'coordinator-1', 'rank-0', 'rank-1', 'rank-2'];
+    let rendered: Rendered;
+    let network: Namespaces;
+    let images: Images;
+    let secret: string;
+    const running = new Map<string, { container: Container; child: ChildProcess; log: string[] }>();
+
+    beforeAll(async () => {
+      rendered = render(values);
+      images = new Images();
+      const aliases = { 'ulysses-redis': 'redis-0', 'ulysses-coordinator': 'coordinator-0' };
+      network = new Namespaces([...hosts, TRAINER], aliases);
+      secret = await tlsSecret();
+    });
+    afterAll(async () => {
+      await network.close();
+      images.remove();
+      rmSync(secret, { recursive: true, force: true });
+    });
+
+    /** A Secret as cert-manager writes it, mounted. */
+    async function tlsSecret(): Promise<string> {
+      const folder = mkdtempSync('/var/tmp/ulysses-secret-');
+      await writeTestCertificates(folder);
+      const holder = join(folder, 'elsewhere');
+      for (const [from, to] of Object.entries({ cert: 'tls.crt', key: 'tls.key', ca: 'ca.crt' })) {
+        renameSync(join(holder, `${from}.pem`), join(holder, to));
+        chmodSync(join(holder, to), 0o644);
+      }
+      for (const each of [folder, holder]) chmodSync(each, 0o755);
+      return folder;
+    }
+
+    function podOf(name: string, of: Rendered): PodSpec {
+      return podsOf(of).find(({ manifest }) => manifest.metadata.name === `ulysses-${name}`)!.pod;
+    }
+
+    function containerOn(host: string, component: string, of = rendered): Container {
+      const mounted = { [TLS_MOUNT]: join(secret, 'elsewhere') };
+      return images.container(containerOf(podOf(component, of), of, network.addressOf(host), mounted));
+    }
+
+    function start(host: string): void {
+      const container = containerOn(host, host.split('-')[0]!);
+      const child = network.start(host, container);
+      const log: string[] = [];
+      for (const stream of [child.stdout!, child.stderr!])
+        stream.on('data', (text) => log.push(String(text)));
+      running.set(host, { container, child, log });
+    }
+
+    async function run(
+      host: string,
+      container: Container,
+      argv = container.argv,
+    ): Promise<{ code: number; output: string }> {
+      const child = network.start(host, container, argv);
+      let output = '';
+      for (const stream of [child.stdout!, child.stderr!])
+        stream.on('data', (text) => (output += String(text)));
+      const [code] = (await once(child, 'close')) as [number];
+      return { code, output };
+    }
+
+    /** What the readiness probe of a pod says. */
+    async function isReady(host: string): Promise<boolean> {
+      const { container } = running.get(host)!;
+      return (await run(host, container, container.probe)).code === 0;
+    }
+
+    async function readyRanks(count: number): Promise<void> {
+      const deadline = performance.now() + READY_MS;
+      for (;;) {
+        const ready = await Promise.all(hosts.filter((host) => host.startsWith('rank')).map(isReady));
+        if (ready.filter(Boolean).length === count) return;
+        const logs = [...running].map(([host, { log }]) => `${host}: ${log.slice(-5).join('')}`);
+        if (performance.now() > deadline) throw new Error(`${ready.join()} are ready\n${logs.join('\n')}`);
+        await sleep(200);
+      }
+    }
+
+    async function expectStep(session: string): Promise<void> {
+      const place = join(secret, 'elsewhere');
+      const tls = { cert: join(place, 'tls.crt'), key: join(place, 'tls.key'), ca: join(place, 'ca.crt') };
+      const whole = {
+        ownerIndex: 0,
+        ownerCount: 1,
+        seed: 5,
+        begin: 0,
+        end: SHAPE.rows,
+        lengths: [SHAPE.rows],
+      };
+      const call = {
+        ...whole,
+        shape: SHAPE,
+        form: { dtype: 'f32', layout: 'sbhd' },
+        deadlineMs: 30_000,
+      } as const;
+      const where = {
+        address: 'ulysses-coordinator:7100',
+        tls: { ...tls, serverName: 'ulysses.internal' },
+        session,
+      };
+      const [answer] = await runTrainers([{ ...call, ...where }], network.on(TRAINER));
+      expect(answer?.error).toBeNull();
+      const expected = referenceOf(stepInputs(SHAPE, 5), causal);
+      for (const name of ['out', 'dq', 'dk', 'dv'] as const) {
+        expect(largestDeviation(answer![name], expected[name]).ratio, name).toBeLessThanOrEqual(1);
+      }
+    }
+
+    it('become ready by their own probes, in whatever order they start', async () => {
+      for (const host of hosts.toReversed()) start(host);
+      await readyRanks(3);
+      for (const host of hosts) expect(await isReady(host), host).toBe(true);
+    });
+
+    it('serve a trainer in another pod: its step is that of the reference', async () => {
+      await expectStep('helm');
+    });
+
+    it('are resized by an upgrade: its job takes a seat from one rank, whose pod is not ready any more', async () => {
+      const smaller = render([...values, 'contextParallelSize=2'], '--is-upgrade');
+      const { code, output } = await run(TRAINER, containerOn(TRAINER, 'scale', smaller));
+      expect(output).toContain('the cluster has 2 ranks');
+      expect(code).toBe(0);
+      await readyRanks(2);
+      await expectStep('helm-smaller');
+    });
+
+    it('end in order when they are told to', async () => {
+      for (const host of hosts.toReversed()) {
+        const { child, log } = running.get(host)!;
+        const exited = once(child, 'exit');
+        child.kill('SIGTERM');
+        expect(await exited, `${host}: ${log.slice(-5).join('')}`).toEqual([0, null]);
+      }
+    });
+  },
+);
