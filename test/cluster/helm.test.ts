@@ -1,22 +1,15 @@
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTestCertificates } from '../../scripts/test-certificates.mjs';
+import { Deployed, expectStep } from '../support/deployed.js';
 import { Images, type Container } from '../support/deployment.js';
-import { largestDeviation } from '../support/error-bound.js';
-import { referenceOf } from '../support/expect-attention.js';
 import { containerOf, helm, podsOf, render, type PodSpec, type Rendered } from '../support/helm.js';
 import { Namespaces, whyNoNamespaces } from '../support/namespaces.js';
-import { causal } from '../support/reference-mask.js';
-import { stepInputs } from '../support/step-inputs.js';
-import { runTrainers } from '../support/trainer-process.js';
 
 const TRAINER = 'trainer';
 const READY_MS = 60_000;
-const SHAPE = { rows: 203, batch: 1, qHeads: 6, kvHeads: 2, headSize: 32 };
 const TLS = ['tls.secret=ulysses-tls', 'tls.name=ulysses.internal'];
 const TLS_MOUNT = '/etc/ulysses/tls';
 
@@ -89,18 +82,20 @@ describe.skipIf(reason !== null)(
   `its pods with mutual TLS, as processes in network namespaces${because(reason)}`,
   () => {
     const values = [...TLS, 'contextParallelSize=3', 'rank.threads=1'];
-    const hosts = ['redis-0', 'coordinator-0', 'coordinator-1', 'rank-0', 'rank-1', 'rank-2'];
+    const ranks = ['rank-0', 'rank-1', 'rank-2'];
+    const hosts = ['redis-0', 'coordinator-0', 'coordinator-1', ...ranks];
     let rendered: Rendered;
     let network: Namespaces;
     let images: Images;
     let secret: string;
-    const running = new Map<string, { container: Container; child: ChildProcess; log: string[] }>();
+    let deployed: Deployed;
 
     beforeAll(async () => {
       rendered = render(values);
       images = new Images();
       const aliases = { 'ulysses-redis': 'redis-0', 'ulysses-coordinator': 'coordinator-0' };
       network = new Namespaces([...hosts, TRAINER], aliases);
+      deployed = new Deployed(network);
       secret = await tlsSecret();
     });
     afterAll(async () => {
@@ -131,101 +126,52 @@ describe.skipIf(reason !== null)(
       return images.container(containerOf(podOf(component, of), of, network.addressOf(host), mounted));
     }
 
-    function start(host: string): void {
-      const container = containerOn(host, host.split('-')[0]!);
-      const child = network.start(host, container);
-      const log: string[] = [];
-      for (const stream of [child.stdout!, child.stderr!])
-        stream.on('data', (text) => log.push(String(text)));
-      running.set(host, { container, child, log });
-    }
-
-    async function run(
-      host: string,
-      container: Container,
-      argv = container.argv,
-    ): Promise<{ code: number; output: string }> {
-      const child = network.start(host, container, argv);
-      let output = '';
-      for (const stream of [child.stdout!, child.stderr!])
-        stream.on('data', (text) => (output += String(text)));
-      const [code] = (await once(child, 'close')) as [number];
-      return { code, output };
-    }
-
-    /** What the readiness probe of a pod says. */
-    async function isReady(host: string): Promise<boolean> {
-      const { container } = running.get(host)!;
-      return (await run(host, container, container.probe)).code === 0;
-    }
-
     async function readyRanks(count: number): Promise<void> {
       const deadline = performance.now() + READY_MS;
       for (;;) {
-        const ready = await Promise.all(hosts.filter((host) => host.startsWith('rank')).map(isReady));
+        const ready = await Promise.all(ranks.map((host) => deployed.isReady(host)));
         if (ready.filter(Boolean).length === count) return;
-        const logs = [...running].map(([host, { log }]) => `${host}: ${log.slice(-5).join('')}`);
-        if (performance.now() > deadline) throw new Error(`${ready.join()} are ready\n${logs.join('\n')}`);
+        for (const host of hosts) deployed.requireRunning(host);
+        const said = ranks.map((host) => `${host}: ${deployed.said(host)}`).join('\n');
+        if (performance.now() > deadline) throw new Error(`${ready.join()} are ready\n${said}`);
         await sleep(200);
       }
     }
 
-    async function expectStep(session: string): Promise<void> {
-      const place = join(secret, 'elsewhere');
-      const tls = { cert: join(place, 'tls.crt'), key: join(place, 'tls.key'), ca: join(place, 'ca.crt') };
-      const whole = {
-        ownerIndex: 0,
-        ownerCount: 1,
-        seed: 5,
-        begin: 0,
-        end: SHAPE.rows,
-        lengths: [SHAPE.rows],
+    async function expectTrained(session: string): Promise<void> {
+      const mount = join(secret, 'elsewhere');
+      const files = {
+        cert: join(mount, 'tls.crt'),
+        key: join(mount, 'tls.key'),
+        ca: join(mount, 'ca.crt'),
       };
-      const call = {
-        ...whole,
-        shape: SHAPE,
-        form: { dtype: 'f32', layout: 'sbhd' },
-        deadlineMs: 30_000,
-      } as const;
-      const where = {
-        address: 'ulysses-coordinator:7100',
-        tls: { ...tls, serverName: 'ulysses.internal' },
-        session,
-      };
-      const [answer] = await runTrainers([{ ...call, ...where }], network.on(TRAINER));
-      expect(answer?.error).toBeNull();
-      const expected = referenceOf(stepInputs(SHAPE, 5), causal);
-      for (const name of ['out', 'dq', 'dk', 'dv'] as const) {
-        expect(largestDeviation(answer![name], expected[name]).ratio, name).toBeLessThanOrEqual(1);
-      }
+      const tls = { ...files, serverName: 'ulysses.internal' };
+      await expectStep(network.on(TRAINER), { address: 'ulysses-coordinator:7100', tls, session });
     }
 
     it('become ready by their own probes, in whatever order they start', async () => {
-      for (const host of hosts.toReversed()) start(host);
+      for (const host of hosts.toReversed()) {
+        deployed.start(host, containerOn(host, host.split('-')[0]!));
+      }
       await readyRanks(3);
-      for (const host of hosts) expect(await isReady(host), host).toBe(true);
+      for (const host of hosts) expect(await deployed.isReady(host), host).toBe(true);
     });
 
     it('serve a trainer in another pod: its step is that of the reference', async () => {
-      await expectStep('helm');
+      await expectTrained('helm');
     });
 
     it('are resized by an upgrade: its job takes a seat from one rank, whose pod is not ready any more', async () => {
       const smaller = render([...values, 'contextParallelSize=2'], '--is-upgrade');
-      const { code, output } = await run(TRAINER, containerOn(TRAINER, 'scale', smaller));
+      const { code, output } = await deployed.run(TRAINER, containerOn(TRAINER, 'scale', smaller));
       expect(output).toContain('the cluster has 2 ranks');
       expect(code).toBe(0);
       await readyRanks(2);
-      await expectStep('helm-smaller');
+      await expectTrained('helm-smaller');
     });
 
     it('end in order when they are told to', async () => {
-      for (const host of hosts.toReversed()) {
-        const { child, log } = running.get(host)!;
-        const exited = once(child, 'exit');
-        child.kill('SIGTERM');
-        expect(await exited, `${host}: ${log.slice(-5).join('')}`).toEqual([0, null]);
-      }
+      await deployed.expectOrderlyEnd();
     });
   },
 );
