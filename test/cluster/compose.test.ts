@@ -78,7 +78,7 @@ describe.skipIf(reason !== null)(
     });
 
     it('end in order when they are told to', async () => {
-      await deployed.expectOrderlyEnd();
+      await deployed.expectOrderlyEnd(names.toReversed());
     });
   },
 );

@@ -1,11 +1,21 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTestCertificates } from '../../scripts/test-certificates.mjs';
 import { Deployed, expectStep } from '../support/deployed.js';
 import { Images, type Container } from '../support/deployment.js';
-import { containerOf, helm, podsOf, render, type PodSpec, type Rendered } from '../support/helm.js';
+import {
+  containerOf,
+  helm,
+  podsOf,
+  render,
+  settingsOf,
+  type PodSpec,
+  type Rendered,
+} from '../support/helm.js';
 import { Namespaces, whyNoNamespaces } from '../support/namespaces.js';
 
 const TRAINER = 'trainer';
@@ -45,7 +55,8 @@ describe.skipIf(noHelm !== null)(`the chart${because(noHelm)}`, () => {
         ({ manifest }) => manifest.kind === 'Deployment',
       ),
     );
-    expect(six!.map(({ pod }) => pod)).toEqual(four!.map(({ pod }) => pod));
+    const templates = (pods: typeof four): unknown[] => pods!.map(({ manifest }) => manifest.spec?.template);
+    expect(templates(six)).toEqual(templates(four));
     expect(six!.map(({ count }) => count)).not.toEqual(four!.map(({ count }) => count));
   });
 
@@ -57,11 +68,35 @@ describe.skipIf(noHelm !== null)(`the chart${because(noHelm)}`, () => {
     [['insecure=true', 'contextParallelSize=four'], '/contextParallelSize'],
     [['insecure=true', 'rank.thread=2'], 'thread'],
     [['insecure=true', 'rank.storeBytes=4Gi'], '/rank/storeBytes'],
+    [['insecure=true', 'rank.threads=2000'], '/rank/threads'],
     [['insecure=true', 'rank.settings.ULYSSES_THREADS=2'], 'ULYSSES_THREADS'],
+    [['insecure=true', 'rank.settings.ULYSSES_SILENTPEER=9s'], 'ULYSSES_SILENTPEER'],
+    [['insecure=true', 'tls.secret=ulysses-tls'], 'insecure is true, expected false'],
+    [['insecure=true', 'redis.url=redis://a', 'redis.urlSecret.name=b'], 'redis.url is given, expected none'],
     [['insecure=true', 'coordinator.settings.lease=2s'], 'lease'],
   ])('refuses %j by name', (values, problem) => {
     expect(render(values).problem).toContain(problem);
   });
+
+  function helpOf(part: string): string {
+    const program = fileURLToPath(new URL(`../../services/${part}/dist/main.js`, import.meta.url));
+    return execFileSync(process.execPath, [program, '--help'], { encoding: 'utf8' });
+  }
+
+  it.each(['coordinator', 'rank'] as const)(
+    'a %s takes as settings whatever nothing else stands for',
+    (part) => {
+      // Of a Deployment, which replaces whoever is lost and has a name for each pod.
+      const decided = ['ULYSSES_ON_LOSS', 'ULYSSES_MIN_RANKS', 'ULYSSES_MEMBER', 'ULYSSES_LISTEN'];
+      const help = helpOf(part);
+      const names = new Set(help.match(/ULYSSES_[A-Z_]+(?=;|\])/g));
+      for (const { pod } of podsOf(render(TLS)))
+        for (const { name } of pod.containers[0].env ?? []) names.delete(name);
+      for (const name of [...decided, 'ULYSSES_TENSOR_LISTEN', 'ULYSSES_METRICS', 'ULYSSES_INSECURE'])
+        names.delete(name);
+      expect(settingsOf(part)).toEqual([...names].sort());
+    },
+  );
 
   it('takes Redis from elsewhere, its password from a Secret', () => {
     const rendered = render(['insecure=true', 'redis.urlSecret.name=redis', 'redis.urlSecret.key=uri']);
@@ -171,7 +206,7 @@ describe.skipIf(reason !== null)(
     });
 
     it('end in order when they are told to', async () => {
-      await deployed.expectOrderlyEnd();
+      await deployed.expectOrderlyEnd(hosts.toReversed());
     });
   },
 );

@@ -62,9 +62,10 @@ export class Deployed {
     return this.#on(host).log.slice(-20).join('');
   }
 
-  /** Expects that all end in order when they are told to, those that started last first. */
-  async expectOrderlyEnd(): Promise<void> {
-    for (const [host, { child }] of [...this.#running].toReversed()) {
+  /** Expects that those of the hosts end in order when they are told to, one after the other. */
+  async expectOrderlyEnd(hosts: readonly string[]): Promise<void> {
+    for (const host of hosts) {
+      const { child } = this.#on(host);
       const exited = once(child, 'exit');
       child.kill('SIGTERM');
       expect(await exited, `${host}: ${this.said(host)}`).toEqual([0, null]);

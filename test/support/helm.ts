@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 import { findHelm } from '../../scripts/find-helm.mjs';
@@ -77,6 +79,15 @@ export function render(values: readonly string[], ...flags: readonly string[]): 
   if (status !== 0) return { manifests: [], problem: stderr };
   const documents = parseAllDocuments(stdout).map((document) => document.toJS() as Manifest | null);
   return { manifests: documents.filter((each) => each !== null), problem: '' };
+}
+
+/** Names that the schema of the values takes as settings of a part. */
+export function settingsOf(part: 'coordinator' | 'rank'): readonly string[] {
+  const text = readFileSync(join(CHART, 'values.schema.json'), 'utf8');
+  const { properties } = JSON.parse(text) as {
+    properties: Record<string, { properties: { settings: { propertyNames: { enum: string[] } } } }>;
+  };
+  return properties[part]!.properties.settings.propertyNames.enum;
 }
 
 /** Those that make pods, with the pod and how many of them there are. */

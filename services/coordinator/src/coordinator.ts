@@ -170,8 +170,10 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
       : await serveMetrics({
           listen: options.metricsListen,
           metrics,
-          unready: () =>
-            state.leading === null ? `does not lead; ${lease?.leader?.address ?? 'nobody'} does` : null,
+          probes: {
+            '/readyz': () =>
+              state.leading === null ? `does not lead; ${lease?.leader?.address ?? 'nobody'} does` : null,
+          },
         });
   return {
     address,

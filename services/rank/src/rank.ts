@@ -179,8 +179,15 @@ export async function startRank(options: RankOptions): Promise<Rank> {
       : await serveMetrics({
           listen: options.metricsListen,
           metrics,
-          unready: () =>
-            keeper.lease === null ? 'holds no rank' : stream.seat === null ? 'has no seat in an epoch' : null,
+          probes: {
+            '/joinedz': () => (keeper.lease === null ? 'holds no rank' : null),
+            '/readyz': () =>
+              keeper.lease === null
+                ? 'holds no rank'
+                : stream.seat === null
+                  ? 'has no seat in an epoch'
+                  : null,
+          },
         });
   const expiry = setInterval(() => {
     store.expire();

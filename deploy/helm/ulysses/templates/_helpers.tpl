@@ -1,8 +1,11 @@
 {{/* What a Secret or the release says of Redis, where membership is kept. */}}
 {{- define "ulysses.rendezvous" -}}
+{{- if and .Values.redis.url .Values.redis.urlSecret.name }}
+{{- fail "redis.url is given, expected none as redis.urlSecret.name says where it is" }}
+{{- end }}
 - name: ULYSSES_RENDEZVOUS
 {{- if .Values.redis.urlSecret.name }}
-  valueFrom: { secretKeyRef: { name: {{ .Values.redis.urlSecret.name }}, key: {{ .Values.redis.urlSecret.key }} } }
+  valueFrom: { secretKeyRef: { name: {{ .Values.redis.urlSecret.name | quote }}, key: {{ .Values.redis.urlSecret.key | quote }} } }
 {{- else if .Values.redis.url }}
   value: {{ .Values.redis.url | quote }}
 {{- else if .Values.redis.bundled }}
@@ -17,6 +20,9 @@
 {{/* How every process of the release meets the others. */}}
 {{- define "ulysses.connections" -}}
 {{ include "ulysses.rendezvous" . }}
+{{- if and .Values.tls.secret .Values.insecure }}
+{{- fail "insecure is true, expected false as tls.secret turns mutual TLS on" }}
+{{- end }}
 {{- if .Values.tls.secret }}
 - { name: ULYSSES_TLS_CERT, value: /etc/ulysses/tls/tls.crt }
 - { name: ULYSSES_TLS_KEY, value: /etc/ulysses/tls/tls.key }
@@ -35,9 +41,29 @@
 {{- end }}
 {{- end }}
 
+{{/* Of pods: what changes with a version would restart them all. */}}
+{{- define "ulysses.podMetadata" -}}
+labels:
+  {{- include "ulysses.selector" . | nindent 2 }}
+{{- with .part.podLabels }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .part.podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Names of Services are labels of DNS. */}}
+{{- define "ulysses.name" -}}
+{{- if not (regexMatch "^[a-z][-a-z0-9]{0,50}$" .root.Release.Name) }}
+{{- fail (printf "the release is named %q, expected at most 51 of a-z, 0-9 and -, the first a letter" .root.Release.Name) }}
+{{- end }}
+{{- printf "%s-%s" .root.Release.Name .component }}
+{{- end }}
+
 {{- define "ulysses.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
@@ -73,6 +99,9 @@ securityContext:
 {{- end }}
 
 {{- define "ulysses.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
 {{- with .nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -110,7 +139,7 @@ volumeMounts:
 {{- if or .root.Values.tls.secret .part.extraVolumes }}
 volumes:
 {{- if .root.Values.tls.secret }}
-  - { name: tls, secret: { secretName: {{ .root.Values.tls.secret }} } }
+  - { name: tls, secret: { secretName: {{ .root.Values.tls.secret | quote }} } }
 {{- end }}
 {{- with .part.extraVolumes }}
   {{- toYaml . | nindent 2 }}

@@ -7,6 +7,6 @@ export const METRICS_OPTION = {
     env: 'ULYSSES_METRICS',
     valueName: 'HOST:PORT',
     default: null,
-    help: 'Answers /metrics for Prometheus, /healthz and /readyz over HTTP; 0 takes a free port; none: no such port.',
+    help: 'Answers /metrics for Prometheus, and probes such as /healthz and /readyz, over HTTP; 0 takes a free port; none: no such port.',
   }),
 };

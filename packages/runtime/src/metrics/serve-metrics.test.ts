@@ -7,8 +7,8 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((server) => server.close()));
 });
 
-async function serving(metrics: Metrics, unready: () => string | null = () => null): Promise<MetricsServer> {
-  const server = await serveMetrics({ listen: '127.0.0.1:0', metrics, unready });
+async function serving(metrics: Metrics, ready: () => string | null = () => null): Promise<MetricsServer> {
+  const server = await serveMetrics({ listen: '127.0.0.1:0', metrics, probes: { '/readyz': ready } });
   open.push(server);
   return server;
 }
@@ -25,7 +25,7 @@ describe('the port for metrics and probes', () => {
     expect(await get(address, '/healthz')).toEqual([200, 'alive\n']);
     expect(await get(address, '/readyz')).toEqual([503, 'holds no rank\n']);
     reason = null;
-    expect(await get(address, '/readyz?verbose')).toEqual([200, 'ready\n']);
+    expect(await get(address, '/readyz?verbose')).toEqual([200, 'ok\n']);
   });
 
   it('reads sums and gauges when it is asked, and adds up what is counted', async () => {
@@ -69,9 +69,9 @@ describe('the port for metrics and probes', () => {
 
   it('that is taken is CONFIG', async () => {
     const { address } = await serving(new Metrics());
-    const second = serveMetrics({ listen: address, metrics: new Metrics(), unready: () => null });
+    const second = serveMetrics({ listen: address, metrics: new Metrics(), probes: {} });
     await expect(second).rejects.toMatchObject({ code: 'CONFIG', details: { field: 'metrics' } });
-    const nowhere = serveMetrics({ listen: 'here', metrics: new Metrics(), unready: () => null });
+    const nowhere = serveMetrics({ listen: 'here', metrics: new Metrics(), probes: {} });
     await expect(nowhere).rejects.toMatchObject({ code: 'CONFIG', details: { value: '"here"' } });
   });
 });

@@ -6,8 +6,8 @@ export interface ServeMetricsOptions {
   /** `host:port`; port 0 takes a free one. */
   readonly listen: string;
   readonly metrics: Metrics;
-  /** Null: work can be given to this process; otherwise why not, in a few words. */
-  readonly unready: () => string | null;
+  /** What else is answered, by path: null for yes; otherwise why not, in a few words. */
+  readonly probes: Readonly<Record<`/${string}`, () => string | null>>;
 }
 
 export interface MetricsServer {
@@ -55,22 +55,24 @@ export async function serveMetrics(options: ServeMetricsOptions): Promise<Metric
 async function respond(
   url: string,
   response: ServerResponse,
-  { metrics, unready }: ServeMetricsOptions,
+  { metrics, probes }: ServeMetricsOptions,
 ): Promise<void> {
-  switch (url.replace(/\?.*$/s, '')) {
+  const path = url.replace(/\?.*$/s, '');
+  const probe = new Map(Object.entries(probes)).get(path);
+  if (probe !== undefined) {
+    const reason = probe();
+    answer(response, reason === null ? 200 : 503, reason ?? 'ok');
+    return;
+  }
+  switch (path) {
     case '/metrics':
       answer(response, 200, await metrics.text(), metrics.contentType);
       break;
     case '/healthz':
       answer(response, 200, 'alive');
       break;
-    case '/readyz': {
-      const reason = unready();
-      answer(response, reason === null ? 200 : 503, reason ?? 'ready');
-      break;
-    }
     default:
-      answer(response, 404, 'expected /metrics, /healthz or /readyz');
+      answer(response, 404, `expected one of ${['/metrics', '/healthz', ...Object.keys(probes)].join(', ')}`);
   }
 }
 

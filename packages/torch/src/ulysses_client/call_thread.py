@@ -19,11 +19,17 @@ class CallThread(threading.Thread):
 
     @property
     def over(self) -> bool:
-        return self._begun.is_set() and not self.is_alive()
+        """Also when it was never started."""
+        return not self._asked_for or (self._begun.is_set() and not self.is_alive())
 
     def start(self) -> None:
         self._asked_for = True
-        super().start()
+        try:
+            super().start()
+        except Exception:
+            # The system has no more threads.
+            self._asked_for = False
+            raise
 
     def run(self) -> None:
         self._begun.set()

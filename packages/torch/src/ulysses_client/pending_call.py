@@ -25,7 +25,12 @@ class PendingCall(Generic[Result]):
         self._results: list[Result] = []
         self._failure: BaseException | None = None
         self._thread = CallThread("ulysses-call", self._run)
-        cluster.run_thread(self._thread)
+        try:
+            cluster.run_thread(self._thread)
+        except BaseException:
+            # Ctrl-C while it starts: nobody would hear of the call.
+            self.cancel()
+            raise
 
     @property
     def done(self) -> bool:

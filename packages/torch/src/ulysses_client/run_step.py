@@ -126,6 +126,7 @@ class _Verdict:
         self._key = key
         self._deadline_at = deadline_at
         self._ended = threading.Event()
+        self._request: coordinator_pb2.PlanStepRequest | None = None
         self._call: Any = None
         self._changed = threading.Condition()
         self._planned: Planned | None = None
@@ -135,8 +136,7 @@ class _Verdict:
         self._thread = CallThread("ulysses-step", self._read)
 
     def ask(self, request: coordinator_pb2.PlanStepRequest) -> None:
-        timeout = max(0.001, self._deadline_at - time.monotonic())
-        self._call = self._coordinator.plan_step(request, timeout=timeout)
+        self._request = request
         self._thread.start()
 
     def planned(self, limits: CallLimits) -> Planned:
@@ -176,22 +176,39 @@ class _Verdict:
             if self._step is not None:
                 self._step.fail(cancelled)
             self._changed.notify_all()
-        self._call.cancel()
+        self._end_call()
 
     def close(self) -> None:
-        self._ended.set()
         if self._committed:
             # The coordinator ends the call. Were it cancelled instead, Node would end the connection after 1000 resets
             # more than 33 per second, as an attack.
             self._thread.join(END_SECONDS)
-        if self._call is not None:
-            self._call.cancel()
+        self._end_call()
         self._thread.join()
+
+    def _end_call(self) -> None:
+        with self._changed:
+            self._ended.set()
+            call = self._call
+        if call is not None:
+            call.cancel()
+
+    def _begin_call(self) -> Any:
+        """In the thread: Ctrl-C, which comes to the main one, cannot part the call from who ends it."""
+        with self._changed:
+            if self._ended.is_set():
+                raise CancelledError("the call was cancelled")
+            timeout = max(0.001, self._deadline_at - time.monotonic())
+            try:
+                self._call = self._coordinator.plan_step(self._request, timeout=timeout)
+            except ValueError:
+                raise CancelledError("the connection to the cluster was closed") from None
+            return self._call
 
     def _read(self) -> None:
         failure: UlyssesError = InvariantError("the coordinator ended the step before it was committed")
         try:
-            for response in self._call:
+            for response in self._begin_call():
                 with self._changed:
                     if response.HasField("planned"):
                         self._planned = planned_from_proto(response.planned)

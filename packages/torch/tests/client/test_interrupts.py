@@ -17,8 +17,10 @@ import pytest
 
 from tests.cluster import TestCluster
 from ulysses_client.attention_step import QkvShards, forward
+from ulysses_client.call_limits import limits_from_now
 from ulysses_client.call_thread import CallThread
 from ulysses_client.cluster import connect
+from ulysses_client.pending_call import side_by_side
 
 from .test_exchange import inputs, step, view_of
 
@@ -122,12 +124,8 @@ def test_ctrl_c_ends_every_wait_and_leaves_no_thread(cluster: TestCluster, where
     cluster.wait_idle()
 
 
-@pytest.mark.usefixtures("data_path")
-@pytest.mark.parametrize("name", ["ulysses-step", "ulysses-link"])
-def test_ctrl_c_while_a_thread_starts_leaves_none_either(
-    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """As `Thread.start` is interrupted: where it waits for a thread that the system has not begun yet."""
+def interrupt_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Of the first such thread, as Ctrl-C does it: where it waits for a thread that the system has not begun yet."""
     start, begun = CallThread.start, threading.Event()
 
     def late(thread: CallThread) -> None:
@@ -139,12 +137,29 @@ def test_ctrl_c_while_a_thread_starts_leaves_none_either(
         threading.Timer(0.1, start, (thread,)).start()
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(CallThread, "start", late)
+
+
+def test_ctrl_c_while_a_call_starts_ends_the_call(cluster: TestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    with connect(cluster.address) as connection:
+        interrupt_start(monkeypatch, "ulysses-call")
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side(connection, limits_from_now(60_000), [lambda limits: limits.cancellation.pause(60)])
+        assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.usefixtures("data_path")
+@pytest.mark.parametrize("name", ["ulysses-step", "ulysses-link"])
+def test_ctrl_c_while_a_thread_starts_leaves_none_either(
+    cluster: TestCluster, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     before = set(threading.enumerate())
     q, k, v, _ = (array.view(np.uint8) for array in inputs(40))
     with connect(cluster.address) as connection:
         whole = step(connection, view_of(40), *inputs(40))
     with connect(cluster.address) as connection:
-        monkeypatch.setattr(CallThread, "start", late)
+        interrupt_start(monkeypatch, name)
         if connection.data_path == "native" and name == "ulysses-link":
             pytest.skip("its links have no threads of Python's")
         with pytest.raises(KeyboardInterrupt):

@@ -35,19 +35,22 @@ class GrpcioPath:
         self, transfer: StepTransfer, ranks: Sequence[RankAddress], direct: bool, deadline_at: float
     ) -> GrpcioStep:
         relay = ranks[self._owner % len(ranks)]
-        with self._lock:
-            if self._closed:
-                raise CancelledError("the connection to the cluster is closed")
-            used = {link for step in self._steps for link in step.links}
-            gone = [rank for rank, link in self._links.items() if rank not in ranks and link not in used]
-            idle = [self._links.pop(rank) for rank in gone]
-            links = [self._link_to(rank if direct else relay, idle) for rank in ranks]
-            step = GrpcioStep(self, transfer, links)
-            self._steps.add(step)
-            for link in step.links:
-                link.register(step)
-        for link in idle:
-            link.close()
+        idle: list[TensorLink] = []
+        try:
+            with self._lock:
+                if self._closed:
+                    raise CancelledError("the connection to the cluster is closed")
+                used = {link for step in self._steps for link in step.links}
+                gone = [rank for rank, link in self._links.items() if rank not in ranks and link not in used]
+                idle.extend(self._links.pop(rank) for rank in gone)
+                links = [self._link_to(rank if direct else relay, idle) for rank in ranks]
+                step = GrpcioStep(self, transfer, links)
+                self._steps.add(step)
+                for link in step.links:
+                    link.register(step)
+        finally:
+            for link in idle:
+                link.close()
         return step
 
     def _link_to(self, rank: RankAddress, broken: list[TensorLink]) -> TensorLink:
