@@ -69,9 +69,9 @@ def run_step(cluster: Cluster, call: StepCall, limits: CallLimits) -> StepOutcom
         direct=direct,
     )
     cluster.require_open()
-    verdict = _Verdict(cluster, call.key, limits.deadline_at)
+    verdict = _Verdict(cluster, request, call.key, limits.deadline_at)
     try:
-        verdict.ask(request)
+        verdict.begin()
         limits.cancellation.listen(verdict.cancel)
         planned = verdict.planned(limits)
         cluster.contacted = True
@@ -120,13 +120,15 @@ def _move_rows(
 class _Verdict:
     """The call to the coordinator, which lives as long as the step; its end is the step's verdict."""
 
-    def __init__(self, cluster: Cluster, key: StepKey, deadline_at: float) -> None:
+    def __init__(
+        self, cluster: Cluster, request: coordinator_pb2.PlanStepRequest, key: StepKey, deadline_at: float
+    ) -> None:
         self._options = cluster.options
+        self._request = request
         self._coordinator = cluster.coordinators.current
         self._key = key
         self._deadline_at = deadline_at
         self._ended = threading.Event()
-        self._request: coordinator_pb2.PlanStepRequest | None = None
         self._call: Any = None
         self._changed = threading.Condition()
         self._planned: Planned | None = None
@@ -135,8 +137,7 @@ class _Verdict:
         self._step: OpenStep | None = None
         self._thread = CallThread("ulysses-step", self._read)
 
-    def ask(self, request: coordinator_pb2.PlanStepRequest) -> None:
-        self._request = request
+    def begin(self) -> None:
         self._thread.start()
 
     def planned(self, limits: CallLimits) -> Planned:
@@ -187,23 +188,26 @@ class _Verdict:
         self._thread.join()
 
     def _end_call(self) -> None:
-        with self._changed:
-            self._ended.set()
-            call = self._call
-        if call is not None:
-            call.cancel()
+        self._ended.set()
+        if self._call is not None:
+            self._call.cancel()
 
     def _begin_call(self) -> Any:
-        """In the thread: Ctrl-C, which comes to the main one, cannot part the call from who ends it."""
-        with self._changed:
-            if self._ended.is_set():
-                raise CancelledError("the call was cancelled")
-            timeout = max(0.001, self._deadline_at - time.monotonic())
-            try:
-                self._call = self._coordinator.plan_step(self._request, timeout=timeout)
-            except ValueError:
-                raise CancelledError("the connection to the cluster was closed") from None
-            return self._call
+        """In the thread: Ctrl-C, which comes to the main one, cannot part the call from who ends it.
+
+        Not under the lock, which the main thread would wait for just when Ctrl-C comes.
+        """
+        if self._ended.is_set():
+            raise CancelledError("the call was cancelled")
+        timeout = max(0.001, self._deadline_at - time.monotonic())
+        try:
+            call = self._coordinator.plan_step(self._request, timeout=timeout)
+        except ValueError:
+            raise CancelledError("the connection to the cluster was closed") from None
+        self._call = call
+        if self._ended.is_set():
+            call.cancel()
+        return call
 
     def _read(self) -> None:
         failure: UlyssesError = InvariantError("the coordinator ended the step before it was committed")
