@@ -22,6 +22,12 @@ const ALIVE_BYTES_PER_STEP = 24 * 2 ** 10;
 const WARMING_STEPS = 100;
 /** And all else that is resident: what native code holds, and pages of libraries that were touched late. */
 const NATIVE_BYTES = 3 * 2 ** 20;
+/**
+ * And while V8 still compiles a process. A coordinator under load (no strict malloc) had 35 MB more anonymous memory after its first
+ * 1000 steps and 2 MB more after its last 1300 of 3741, while what malloc_info says is in use stayed between 5 and 9 MB.
+ */
+const COMPILING_BYTES = 9 * 2 ** 20;
+const COMPILING_STEPS = 1500;
 /** And all that is resident, with what V8 and the pool of regions keep for later. */
 const RESIDENT_BYTES = 24 * 2 ** 20;
 
@@ -75,6 +81,7 @@ it(
     const third = Math.floor(steps / 3);
     expect(third, 'steps in a third of the time').toBeGreaterThan(2);
     const warming = Math.min(third, WARMING_STEPS) * ALIVE_BYTES_PER_STEP;
+    const compiling = third < COMPILING_STEPS ? COMPILING_BYTES : 0;
     for (const { name, levels } of throughout) {
       const [before, after] = [levels.slice(third, 2 * third), levels.slice(2 * third)];
       const grown = (of: (level: Level) => number): number => quartile(after, of) - quartile(before, of);
@@ -82,7 +89,7 @@ it(
       const alive = grown(({ heapBytes, externalBytes }) => heapBytes + externalBytes);
       expect(alive, `bytes alive of ${what}`).toBeLessThan(ALIVE_BYTES + warming);
       const native = grown(({ nativeBytes }) => nativeBytes);
-      expect(native, `native bytes of ${what}`).toBeLessThan(NATIVE_BYTES + warming);
+      expect(native, `native bytes of ${what}`).toBeLessThan(NATIVE_BYTES + warming + compiling);
       const resident = grown(({ residentBytes }) => residentBytes);
       expect(resident, `resident bytes of ${what}`).toBeLessThan(RESIDENT_BYTES);
     }
