@@ -3,10 +3,10 @@
 // this repository share it, and a changed list makes another. So does ulysses_native, under a name made from its sources.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { keptFolder } from './kept-folder.mjs';
 
 const HELP = `Usage: node scripts/python-venv.mjs [torch|base] [[--native] ARGUMENT...]
 
@@ -36,7 +36,7 @@ export function pythonOf(name) {
     .update(version)
     .digest('hex')
     .slice(0, 16);
-  const folder = kept(`python-${name}-${key}`, (unfinished) => {
+  const folder = keptFolder(`python-${name}-${key}`, (unfinished) => {
     run(interpreter, ['-m', 'venv', unfinished], 'Debian and Ubuntu: apt-get install python3-venv');
     const list = join(REQUIREMENTS, `${name}.txt`);
     run(
@@ -54,7 +54,7 @@ function nativeFor(python) {
   if (isOlder(version, OLDEST_NATIVE_PYTHON)) return '';
   const key = createHash('sha256').update(version);
   for (const path of nativeSources()) key.update(path).update(readFileSync(join(NATIVE, path)));
-  return kept(`native-${key.digest('hex').slice(0, 16)}`, (unfinished) => {
+  return keptFolder(`native-${key.digest('hex').slice(0, 16)}`, (unfinished) => {
     const target = ['--no-deps', '--target', unfinished, join(NATIVE, 'crates/python')];
     run(python, [...PIP_INSTALL, ...target], 'it needs Rust: https://rustup.rs');
   });
@@ -67,22 +67,6 @@ function nativeSources() {
       .map((entry) => relative(NATIVE, join(entry.parentPath, entry.name))),
   );
   return ['Cargo.toml', 'Cargo.lock', ...crates.sort()];
-}
-
-/** A folder of the cache; made beside its place and then moved there, so that an interrupted `make` is never taken for a whole one. */
-function kept(name, make) {
-  const cache = process.env.ULYSSES_CACHE ?? join(homedir(), '.cache', 'ulysses');
-  const folder = join(cache, name);
-  if (existsSync(folder)) return folder;
-  const unfinished = `${folder}.${process.pid}`;
-  mkdirSync(cache, { recursive: true });
-  try {
-    make(unfinished);
-    if (!existsSync(folder)) renameSync(unfinished, folder);
-  } finally {
-    rmSync(unfinished, { recursive: true, force: true });
-  }
-  return folder;
 }
 
 function versionOf(interpreter) {

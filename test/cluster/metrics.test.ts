@@ -126,7 +126,7 @@ describe('probes', () => {
     };
   }
   const ALIVE = [200, 'SERVING'];
-  const READY = { alive: ALIVE, ready: [200, 'SERVING'], why: 'ok' };
+  const READY = { alive: ALIVE, ready: [200, 'SERVING'], why: 'ready' };
   const unready = (why: string): object => ({ alive: ALIVE, ready: [503, 'NOT_SERVING'], why });
 
   it('a rank without a seat and a coordinator that waits are alive and not ready, by HTTP and by gRPC', async () => {
@@ -135,7 +135,7 @@ describe('probes', () => {
     await parts.until(coordinator.address, 'one rank joined', ({ ranks }) => ranks.length === 1);
     expect(await probed(coordinator, 'CoordinatorService')).toEqual(READY);
     expect(await probed(rank!, 'RankService')).toEqual(unready('has no seat in an epoch'));
-    expect(await read(rank!, '/joinedz')).toMatchObject({ status: 200 });
+    expect(await read(rank!, '/joinedz')).toMatchObject({ status: 200, text: 'joined\n' });
     const standby = await parts.coordinator(2);
     await parts.follows(standby.address, coordinator.address);
     const waiting = unready(`does not lead; ${coordinator.address} does`);

@@ -173,6 +173,7 @@ export async function startRank(options: RankOptions): Promise<Rank> {
     }
   }
   measureRank(metrics, { plane, store, stream, keeper, stepsRunning: () => steps.running });
+  const unjoined = (): string | null => (keeper.lease === null ? 'holds no rank' : null);
   const metricsServer =
     options.metricsListen === null
       ? null
@@ -180,13 +181,8 @@ export async function startRank(options: RankOptions): Promise<Rank> {
           listen: options.metricsListen,
           metrics,
           probes: {
-            '/joinedz': () => (keeper.lease === null ? 'holds no rank' : null),
-            '/readyz': () =>
-              keeper.lease === null
-                ? 'holds no rank'
-                : stream.seat === null
-                  ? 'has no seat in an epoch'
-                  : null,
+            '/joinedz': unjoined,
+            '/readyz': () => unjoined() ?? (stream.seat === null ? 'has no seat in an epoch' : null),
           },
         });
   const expiry = setInterval(() => {

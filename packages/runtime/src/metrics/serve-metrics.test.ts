@@ -25,7 +25,7 @@ describe('the port for metrics and probes', () => {
     expect(await get(address, '/healthz')).toEqual([200, 'alive\n']);
     expect(await get(address, '/readyz')).toEqual([503, 'holds no rank\n']);
     reason = null;
-    expect(await get(address, '/readyz?verbose')).toEqual([200, 'ok\n']);
+    expect(await get(address, '/readyz?verbose')).toEqual([200, 'ready\n']);
   });
 
   it('reads sums and gauges when it is asked, and adds up what is counted', async () => {

@@ -6,7 +6,7 @@ export interface ServeMetricsOptions {
   /** `host:port`; port 0 takes a free one. */
   readonly listen: string;
   readonly metrics: Metrics;
-  /** What else is answered, by path: null for yes; otherwise why not, in a few words. */
+  /** What else is answered, by path such as /readyz: null for yes, which is `ready`; otherwise why not, in a few words. */
   readonly probes: Readonly<Record<`/${string}`, () => string | null>>;
 }
 
@@ -61,7 +61,7 @@ async function respond(
   const probe = new Map(Object.entries(probes)).get(path);
   if (probe !== undefined) {
     const reason = probe();
-    answer(response, reason === null ? 200 : 503, reason ?? 'ok');
+    answer(response, reason === null ? 200 : 503, reason ?? path.slice(1).replace(/z$/, ''));
     return;
   }
   switch (path) {

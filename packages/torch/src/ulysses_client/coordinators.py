@@ -9,8 +9,8 @@ import grpc
 
 from .errors import ConfigError, PeerLostError, UlyssesError
 from .generated import coordinator_pb2
-from .wire.call_threads import CallThreads
 from .wire.connection import ConnectionOptions
+from .wire.grpc_threads import GrpcThreads
 from .wire.rpc import error_from_call, open_channel
 from .wire.tls import TlsFiles, tls_refusal
 
@@ -28,7 +28,7 @@ class Coordinator:
         #: Of the files that it was made with.
         self.stamps = _stamps(connections.tls)
         self._channel = open_channel(address, connections)
-        self._threads = CallThreads()
+        self._grpc_threads = GrpcThreads()
         self._plan_step: Any = self._channel.unary_stream(
             _PLAN_STEP,
             coordinator_pb2.PlanStepRequest.SerializeToString,
@@ -46,13 +46,13 @@ class Coordinator:
     def plan_step(self, request: coordinator_pb2.PlanStepRequest, timeout: float) -> Any:
         """The call, whose responses are iterated."""
         call = self._plan_step(request, timeout=timeout)
-        self._threads.follow(call)
+        self._grpc_threads.follow(call)
         return call
 
     def release(self, request: coordinator_pb2.ReleaseRequest, timeout: float) -> Any:
         """The call's future. Raises ValueError when the connection is closed."""
         call = self._release.future(request, timeout=timeout)
-        self._threads.follow(call)
+        self._grpc_threads.follow(call)
         return call
 
     def error_of(self, failure: grpc.RpcError, what: str) -> UlyssesError:
@@ -64,7 +64,7 @@ class Coordinator:
 
     def close(self) -> None:
         self._channel.close()
-        self._threads.join()
+        self._grpc_threads.join()
 
 
 class Coordinators:

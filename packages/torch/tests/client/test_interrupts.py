@@ -124,9 +124,13 @@ def test_ctrl_c_ends_every_wait_and_leaves_no_thread(cluster: TestCluster, where
     cluster.wait_idle()
 
 
-def interrupt_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Of the first such thread, as Ctrl-C does it: where it waits for a thread that the system has not begun yet."""
+def interrupt_start(monkeypatch: pytest.MonkeyPatch, name: str) -> list[threading.Timer]:
+    """Of the first such thread, as Ctrl-C does it: where it waits for a thread that the system has not begun yet.
+
+    Returns who begins it in the system's place, which may still be there when the begun thread has ended.
+    """
     start, begun = CallThread.start, threading.Event()
+    systems: list[threading.Timer] = []
 
     def late(thread: CallThread) -> None:
         if thread.name != name or begun.is_set():
@@ -134,18 +138,21 @@ def interrupt_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
             return
         begun.set()
         thread._asked_for = True
-        threading.Timer(0.1, start, (thread,)).start()
+        systems.append(threading.Timer(0.1, start, (thread,)))
+        systems[0].start()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(CallThread, "start", late)
+    return systems
 
 
 def test_ctrl_c_while_a_call_starts_ends_the_call(cluster: TestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     before = set(threading.enumerate())
     with connect(cluster.address) as connection:
-        interrupt_start(monkeypatch, "ulysses-call")
+        systems = interrupt_start(monkeypatch, "ulysses-call")
         with pytest.raises(KeyboardInterrupt):
             side_by_side(connection, limits_from_now(60_000), [lambda limits: limits.cancellation.pause(60)])
+        systems[0].join()
         assert set(threading.enumerate()) <= before
 
 
@@ -159,7 +166,7 @@ def test_ctrl_c_while_a_thread_starts_leaves_none_either(
     with connect(cluster.address) as connection:
         whole = step(connection, view_of(40), *inputs(40))
     with connect(cluster.address) as connection:
-        interrupt_start(monkeypatch, name)
+        systems = interrupt_start(monkeypatch, name)
         if connection.data_path == "native" and name == "ulysses-link":
             pytest.skip("its links have no threads of Python's")
         with pytest.raises(KeyboardInterrupt):
@@ -167,6 +174,7 @@ def test_ctrl_c_while_a_thread_starts_leaves_none_either(
         cluster.wait_idle()
         for got, want in zip(step(connection, view_of(40), *inputs(40)), whole, strict=True):
             assert np.array_equal(got, want)
+    systems[0].join()
     assert set(threading.enumerate()) <= before
 
 

@@ -20,9 +20,9 @@ import grpc
 from ..call_thread import CallThread
 from ..errors import PeerLostError, StaleEpochError, UlyssesError
 from ..generated import tensor_pb2, tensor_plane_pb2
-from ..wire.call_threads import CallThreads
 from ..wire.connection import ConnectionOptions
 from ..wire.convert import StepKey, error_from_proto, pass_name
+from ..wire.grpc_threads import GrpcThreads
 from ..wire.rpc import PARTY_METADATA, error_from_call, open_channel
 from ..wire.slices import ROLE_OWNER, SliceHead, chunks_of, decode_slice, encode_slice, peer_role
 from ..wire.tls import tls_refusal
@@ -69,7 +69,7 @@ class TensorLink:
         self._metadata = ((PARTY_METADATA, party),)
         self._channel = open_channel(address, connections)
         self._calls: list[Any] = []
-        self._call_threads = CallThreads()
+        self._grpc_threads = GrpcThreads()
         self._threads: list[CallThread] = []
 
     def begin(self) -> None:
@@ -83,12 +83,12 @@ class TensorLink:
 
     def _begin(self, method: str, decode: Any, messages: Iterator[bytes], take: Callable[[Any], None]) -> None:
         start: Any = self._channel.stream_stream(method, None, decode)
-        call = start(self._call_threads.feed(messages), metadata=self._metadata)
+        call = start(self._grpc_threads.feed(messages), metadata=self._metadata)
         self._calls.append(call)
         if self._ended:
             # The other call has failed already.
             call.cancel()
-        self._call_threads.follow(call)
+        self._grpc_threads.follow(call)
         thread = CallThread("ulysses-link", partial(self._read, call, take))
         self._threads.append(thread)
         thread.start()
@@ -121,7 +121,7 @@ class TensorLink:
             if thread is not threading.current_thread():
                 thread.join(JOIN_SECONDS)
         self._channel.close()
-        self._call_threads.join()
+        self._grpc_threads.join()
 
     def _end(self, reason: UlyssesError | None) -> None:
         with self._registered:

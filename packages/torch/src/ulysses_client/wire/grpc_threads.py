@@ -11,7 +11,7 @@ from typing import Any
 _JOIN_SECONDS = 5.0
 
 
-class CallThreads:
+class GrpcThreads:
     """Those of one channel, as far as they have shown themselves: gRPC hands them to nobody."""
 
     def __init__(self) -> None:
